@@ -1,0 +1,1 @@
+"""Cloakhouse: an Airflow-orchestrated privacy data platform for retailers."""

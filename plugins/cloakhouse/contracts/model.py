@@ -1,0 +1,277 @@
+"""The values that a data contract is made of. Frozen, checked by the parser, free of IO."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from cloakhouse.errors import NotFound
+
+
+class ColumnClass(StrEnum):
+    """How much a column says about a person (ISO/IEC 20889, 5.1), and with it which master key protects it."""
+
+    DIRECT = "direct identifier"
+    INDIRECT = "indirect identifier"
+    SENSITIVE = "sensitive"
+    PAYMENT = "payment"
+    PLAIN = "plain"
+
+    @property
+    def key_name(self) -> str:
+        """Short form used in key names: `direct`, `indirect`, `sensitive`, `payment`, `plain`."""
+        return self.value.split()[0]
+
+
+class Kind(StrEnum):
+    """What a contract describes: a feed that is delivered, or a dataset that is synthesized."""
+
+    FEED = "feed"
+    SYNTHETIC = "synthetic"
+
+
+class Period(StrEnum):
+    """The span of one partition. A snapshot is a full state as of a day: the newest replaces the others."""
+
+    DAY = "day"
+    WEEK = "week"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """A treatment by name with its checked parameters (see `cloakhouse.contracts.treatments`)."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A value of this column must exist in `column` of `dataset`, under the same token domain."""
+
+    dataset: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column.
+
+    Attributes:
+        name: name in the feed and, unless dropped, in the protected zone.
+        logical_type: ODCS logical type: string, integer, number, boolean, date or timestamp.
+        required: a missing value sends the row to quarantine.
+        column_class: see ColumnClass.
+        treatment: what pseudonymization does with it.
+        minimum, maximum: inclusive bounds for numbers, dates and timestamps; None is unbounded.
+        pattern: RE2 expression that a whole string value must match.
+        max_length: longest string allowed (code points).
+        reference: where the value must exist, or None.
+    """
+
+    name: str
+    logical_type: str
+    required: bool
+    column_class: ColumnClass
+    treatment: Treatment
+    minimum: Any = None
+    maximum: Any = None
+    pattern: str | None = None
+    max_length: int | None = None
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How files of a feed arrive.
+
+    Attributes:
+        files: file name with one `{partition}`, e.g. `transactions-{partition}.csv.gz`.
+        format: `csv` or `jsonl`; gzip when the name ends in `.gz`.
+        delimiter: one character (csv only).
+        period: see Period.
+        first_partition: the first date that can be delivered (a Monday for weeks).
+        max_line_bytes: a longer line refuses the file (bytes).
+        after_landing: `delete` empties the inbox of a landed file, `keep` leaves it.
+    """
+
+    files: str
+    format: str
+    delimiter: str
+    period: Period
+    first_partition: dt.date
+    max_line_bytes: int
+    after_landing: str
+
+    @property
+    def compressed(self) -> bool:
+        """Whether files are gzip streams."""
+        return self.files.endswith(".gz")
+
+    def file_name(self, partition: str) -> str:
+        """Return the name under which `partition` (ISO date) is delivered."""
+        return self.files.replace("{partition}", partition)
+
+    def partition_of(self, name: str) -> str | None:
+        """Return the partition (ISO date) that a file called `name` delivers, or None if it is no file of ours."""
+        head, tail = self.files.split("{partition}")
+        match = re.fullmatch(re.escape(head) + r"(\d{4}-\d{2}-\d{2})" + re.escape(tail), name)
+        if match is None:
+            return None
+        try:
+            day = dt.date.fromisoformat(match.group(1))
+        except ValueError:
+            return None
+        if self.period is Period.WEEK and day.weekday() != 0:
+            return None
+        return match.group(1)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Columns of another protected dataset, joined on one column of the view."""
+
+    dataset: str
+    on: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the view: `kind` of `column`, with an optional value to compare and a cap (top coding)."""
+
+    name: str
+    kind: str
+    column: str
+    equals: str | None = None
+    cap: float | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """The table a synthesizer is fitted on, derived from protected datasets.
+
+    Attributes:
+        source: protected dataset whose rows are grouped.
+        group_by: columns of `source` that make one row of the view.
+        unit: column that holds the unit of privacy; it splits off the hold-out and is then removed.
+        lookups: joins, see Lookup.
+        measures: the view's columns, in order.
+    """
+
+    source: str
+    group_by: tuple[str, ...]
+    unit: str
+    lookups: tuple[Lookup, ...]
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """How a synthetic dataset is made.
+
+    Attributes:
+        engine: name of the synthesizer.
+        view: what it is fitted on.
+        holdout_share: share of units that the engine never sees (0 < share < 1).
+        max_training_rows: rows to fit on at most, drawn by whole units.
+        rows: rows to sample; None samples as many as were trained on.
+        seed: fixed seed of the engine.
+    """
+
+    engine: str
+    view: View
+    holdout_share: float
+    max_training_rows: int
+    rows: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Thresholds that a release must meet. A figure that is missing fails.
+
+    Attributes:
+        max_copy_excess: share of synthetic rows equal to a training row, minus the share equal to a
+            hold-out row (upper 95 % bound).
+        min_k: k-anonymity of the protected source over `quasi_identifiers`.
+        min_holdout_units: units in the hold-out below which no figure is believed.
+    """
+
+    max_copy_excess: float
+    min_k: int
+    k_dataset: str
+    quasi_identifiers: tuple[str, ...]
+    min_holdout_units: int
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One version of one dataset's contract.
+
+    Attributes:
+        digest: SHA-256 (hex) of the parsed content; comments and layout don't count.
+        retention_days: per zone, days after which data is due for deletion.
+        unit_of_privacy: column or noun that the guarantees are stated for.
+        min_k / quasi_identifiers (feeds): classes smaller than min_k are suppressed in the protected zone.
+    """
+
+    name: str
+    version: str
+    digest: str
+    kind: Kind
+    description: str
+    owner: str
+    purpose: str
+    legal_basis: str
+    retention_days: Mapping[str, int]
+    unit_of_privacy: str
+    columns: tuple[Column, ...]
+    feed: Feed | None = None
+    synthesis: Synthesis | None = None
+    gate: Gate | None = None
+
+    def column(self, name: str) -> Column:
+        """Return the declared column `name`. Raises NotFound when the contract has none of that name."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise NotFound(
+            where=f"contract {self.name} {self.version}",
+            expected="a declared column",
+            found=f"no column called `{name}`",
+            not_done="nothing was read",
+            remedy="use one of: " + ", ".join(c.name for c in self.columns),
+        )
+
+    @property
+    def kept_columns(self) -> tuple[Column, ...]:
+        """The columns that reach the protected zone, in order."""
+        return tuple(c for c in self.columns if c.treatment.name != "drop")
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names of the datasets that must be protected before this one, sorted."""
+        return tuple(sorted({c.reference.dataset for c in self.columns if c.reference}))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the protected datasets that a synthetic dataset derives from, sorted."""
+        if self.synthesis is None:
+            return ()
+        view = self.synthesis.view
+        extra = {self.gate.k_dataset} if self.gate else set()
+        return tuple(sorted({view.source, *(lookup.dataset for lookup in view.lookups)} | extra))
+
+
+def content_digest(data: object) -> str:
+    """Return the SHA-256 (hex) of `data` as canonical JSON (sorted keys, no spaces, dates as ISO text)."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,219 @@
+"""Running a job of `spark_jobs/` with spark-submit: the command, the secrets file, the bounded wait, the result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloakhouse.errors import MissingDependency, StageError
+from cloakhouse.settings import Settings
+
+JAVA_FLOOR = 17
+KILL_AFTER_S = 20
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission.
+
+    Attributes:
+        name: file in spark_jobs without `.py`.
+        arguments: arguments of its main(); references only, nothing secret.
+        master: Spark master URL.
+        timeout_s: longest run (seconds); then it is killed.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    master: str = "local[*]"
+    timeout_s: float = 4 * 3600
+
+
+def check_java(environment: Mapping[str, str] | None = None) -> None:
+    """Raise MissingDependency unless Java 17 or newer is to be found (JAVA_HOME, else PATH)."""
+    env = os.environ if environment is None else environment
+    home = env.get("JAVA_HOME")
+    program = str(Path(home) / "bin" / "java") if home else shutil.which("java", path=env.get("PATH"))
+    found = "no java program"
+    if program and Path(program).exists():
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=60, check=False)
+        match = re.search(r'version "(\d+)', answer.stderr)
+        if match and int(match.group(1)) >= JAVA_FLOOR:
+            return
+        found = f"Java {match.group(1)}" if match else "a java program that tells no version"
+    raise MissingDependency(
+        where="Apache Spark",
+        expected=f"Java {JAVA_FLOOR} or newer on PATH or under JAVA_HOME",
+        found=found,
+        not_done="nothing was pseudonymized; landed files wait",
+        remedy="install it (Debian: apt-get install openjdk-17-jre-headless) and run again",
+        code="java",
+    )
+
+
+def submit_command(job: Job, settings: Settings, properties: Path, package: Path, result: Path) -> list[str]:
+    """Return the spark-submit command line of `job`. Nothing secret is on it: secrets are in `properties`."""
+    import pyspark
+
+    spark_home = Path(pyspark.__file__).parent
+    return [
+        str(spark_home / "bin" / "spark-submit"),
+        "--master",
+        job.master,
+        "--name",
+        f"cloakhouse-{job.name}",
+        "--properties-file",
+        str(properties),
+        "--py-files",
+        str(package),
+        str(settings.project / "spark_jobs" / f"{job.name}.py"),
+        *job.arguments,
+        "--result",
+        str(result),
+    ]
+
+
+def package_zip(settings: Settings, folder: Path) -> Path:
+    """Write the package `cloakhouse` as a zip for --py-files into `folder` and return its path."""
+    root = settings.project / "plugins"
+    target = folder / "cloakhouse.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((root / "cloakhouse").rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, path.relative_to(root))
+    return target
+
+
+def write_properties(settings: Settings, master: str, folder: Path) -> Path:
+    """Write the job's properties (mode 0600): infra/spark/spark-defaults.conf, folders, a fresh secret."""
+    own = {"spark.authenticate.secret": secrets.token_hex(32), "spark.local.dir": str(folder)}
+    if master.startswith("local"):
+        own |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    own["spark.driver.extraJavaOptions"] = f"-Djava.io.tmpdir={folder} -XX:-UsePerfData -Duser.timezone=UTC"
+    own["spark.sql.warehouse.dir"] = str(folder / "warehouse")
+    path = folder / "spark.properties"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write((settings.project / "infra" / "spark" / "spark-defaults.conf").read_text())
+        stream.writelines(f"{key} {value}\n" for key, value in own.items())
+    return path
+
+
+def run_job(job: Job, settings: Settings) -> dict[str, Any]:
+    """Run `job` and return what it wrote to its result file.
+
+    Everything temporary lives in one folder under TMPDIR that is removed at the end. Raises MissingDependency
+    without Java, StageError when the job refused, crashed or ran out of time.
+    """
+    check_java()
+    with _work_folder(settings) as folder:
+        result = folder / "result.json"
+        properties = write_properties(settings, job.master, folder)
+        command = submit_command(job, settings, properties, package_zip(settings, folder), result)
+        code = _run(command, settings, folder, job.timeout_s)
+        if not result.exists():
+            raise _crashed(job, f"exit code {code} without a result")
+        outcome: dict[str, Any] = json.loads(result.read_text())
+    if "error" in outcome:
+        raise _refused(outcome["error"])
+    return outcome
+
+
+@contextlib.contextmanager
+def _work_folder(settings: Settings) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="spark-", dir=settings.temporary()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: Sequence[str], settings: Settings, folder: Path, timeout_s: float) -> int:
+    """Run `command` in a process group of its own, its output into the log; end the whole group in every case."""
+    environment = {**os.environ, **settings.environment(), "PYSPARK_PYTHON": _python(), "TMPDIR": str(folder)}
+    environment.pop("SPARK_HOME", None)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+        start_new_session=True,
+        cwd=folder,
+    )
+    watchdog = _Watchdog(process, timeout_s)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.info("spark: %s", line.rstrip())
+        return process.wait(timeout=KILL_AFTER_S)
+    finally:
+        watchdog.cancel()
+        end_group(process)
+
+
+class _Watchdog:
+    """Kills the process group when its time is up."""
+
+    def __init__(self, process: subprocess.Popen[str], timeout_s: float) -> None:
+        import threading
+
+        self._timer = threading.Timer(timeout_s, end_group, (process,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Stop waiting."""
+        self._timer.cancel()
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process and everything it started: SIGTERM, and SIGKILL after a bounded wait."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        try:
+            process.wait(timeout=KILL_AFTER_S)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _python() -> str:
+    import sys
+
+    return sys.executable
+
+
+def _crashed(job: Job, found: str) -> StageError:
+    return StageError(
+        where=f"Spark job {job.name}",
+        expected=f"a result within {job.timeout_s:.0f} s",
+        found=found,
+        not_done="nothing of the job became visible",
+        remedy="read the task's log for Spark's own message (memory, disk, a lost worker), then run again",
+        code="spark",
+    )
+
+
+def _refused(error: Mapping[str, str]) -> StageError:
+    fields = {key: error[key] for key in ("where", "expected", "found", "not_done", "remedy")}
+    problem = StageError(**fields)
+    problem.code = error["code"]
+    problem.args = (problem.explain(),)
+    return problem

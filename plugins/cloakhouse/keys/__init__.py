@@ -1,0 +1,1 @@
+"""Keys: the key-service protocol and its backends, envelope encryption, derivation."""

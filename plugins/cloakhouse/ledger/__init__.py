@@ -1,0 +1,1 @@
+"""The control database: deliveries, partitions, published versions. Rows describe data and never hold any."""

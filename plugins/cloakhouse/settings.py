@@ -1,0 +1,84 @@
+"""Where an installation keeps things. Read from the environment by a `main()` or a constructor, never at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one installation. Holds no secret, so it may travel to Spark workers.
+
+    Attributes:
+        home: folder of everything the platform writes (CLOAKHOUSE_HOME, default `./var`).
+        contracts: folder of the data contracts (CLOAKHOUSE_CONTRACTS, default `dags/contracts`).
+        expectations: folder of the Great Expectations suites (CLOAKHOUSE_EXPECTATIONS).
+        keys: URI of the key service (CLOAKHOUSE_KEYS, default the local keystore in `home`).
+        database: SQLAlchemy URL of the control database (CLOAKHOUSE_DATABASE, default SQLite in `home`).
+        project: the checkout: holds dags, plugins, spark_jobs, infra.
+    """
+
+    home: Path
+    contracts: Path
+    expectations: Path
+    keys: str
+    database: str
+    project: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings of `environment` (default: the process's)."""
+        env = os.environ if environment is None else environment
+        project = Path(env.get("CLOAKHOUSE_PROJECT") or Path(__file__).resolve().parents[2])
+        home = Path(env.get("CLOAKHOUSE_HOME") or project / "var").expanduser().resolve()
+        return cls(
+            home=home,
+            contracts=Path(env.get("CLOAKHOUSE_CONTRACTS") or project / "dags" / "contracts").resolve(),
+            expectations=Path(env.get("CLOAKHOUSE_EXPECTATIONS") or project / "expectations").resolve(),
+            keys=env.get("CLOAKHOUSE_KEYS") or f"local:{home / 'keystore'}",
+            database=env.get("CLOAKHOUSE_DATABASE") or f"sqlite:///{home / 'control.db'}",
+            project=project,
+        )
+
+    def with_home(self, home: Path) -> Settings:
+        """Return the same settings for another home, with its own keystore and control database."""
+        return replace(self, home=home, keys=f"local:{home / 'keystore'}", database=f"sqlite:///{home / 'control.db'}")
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the settings as texts; `from_dict` reads them back."""
+        return {key: str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, str]) -> Settings:
+        """Return the settings that `as_dict` gave."""
+        paths = {k: Path(fields[k]) for k in ("home", "contracts", "expectations", "project")}
+        return cls(keys=fields["keys"], database=fields["database"], **paths)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables from which a child process reads the same settings."""
+        return {f"CLOAKHOUSE_{key.upper()}": value for key, value in self.as_dict().items()}
+
+    @property
+    def inbox(self) -> Path:
+        """Where feeds are delivered."""
+        return self.home / "inbox"
+
+    @property
+    def lake(self) -> Path:
+        """Root of the lake's zones."""
+        return self.home / "lake"
+
+    @property
+    def token_root(self) -> Path:
+        """File of the wrapped root of the token keys."""
+        return self.home / "token-root.json"
+
+    def temporary(self) -> Path:
+        """Return the folder for temporary files: TMPDIR where set, else `tmp` in home; made if need be."""
+        chosen = os.environ.get("TMPDIR")
+        folder = Path(chosen) if chosen else self.home / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

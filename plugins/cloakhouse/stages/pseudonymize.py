@@ -1,0 +1,322 @@
+"""Pseudonymize: landed deliveries become encrypted, treated Parquet in the protected zone. One Spark job.
+
+`plan` decides what to do and writes a request manifest; `run` does it on a Spark session:
+
+1. every delivery of the request is one Spark task; the plan holds a range of numbers and nothing else;
+2. a worker writes files under names of its own attempt and reports their entries, so a retried or a
+   speculative task leaves at most a file that no manifest lists;
+3. the driver writes one manifest per partition, then all rows of the control database in one transaction;
+4. files of this request that no manifest lists are removed.
+
+Killed anywhere, the same plan is made again and the same work done again; nothing is visible twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from cloakhouse.contracts.model import Contract, Period
+from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.errors import CloakhouseError, NotFound, StageError
+from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.files import locked
+from cloakhouse.keys.service import open_key_service
+from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.parquet import FileEntry
+from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef, ProtectedPartition
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+from cloakhouse.stages.treating import DeliveryTask, Treater, file_entries
+from cloakhouse.tokens.apply import TREATMENTS_VERSION
+from cloakhouse.tokens.canonical import NORMALISATION_VERSION
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+REQUEST = "pseudonymization-request"
+RESULT = "protected"
+LOCK_WAIT_S = 600.0
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Pseudonymized:
+    """What one job did: the result manifest, and totals."""
+
+    manifest: ManifestRef
+    partitions: int
+    rows: int
+    quarantined: dict[str, int]
+
+
+def plan(
+    settings: Settings, contract: Contract, partitions: Sequence[str] | None = None, *, reprocess: bool = False
+) -> ManifestRef | None:
+    """Return the request for all landed partitions that wait, or None when none does.
+
+    A partition waits when its newest delivery, or the contract's version, is not the one it was protected from;
+    `reprocess` takes it anyway. `partitions` (ISO dates) limits the choice.
+    Raises ContractError when the contract changed without a new version, NotFound for a missing reference.
+    """
+    catalogue = Catalogue(settings.database)
+    catalogue.register_contract(contract)
+    done = catalogue.protected(contract.name)
+    chosen: list[Delivery] = []
+    for partition, revisions in catalogue.deliveries(contract.name).items():
+        if partitions is not None and partition not in partitions:
+            continue
+        current = done.get(partition)
+        fresh = current is not None and (current.delivery_sha256, current.contract_version) == (
+            revisions[-1].sha256,
+            contract.version,
+        )
+        if reprocess or not fresh:
+            chosen.append(revisions[-1])
+    if not chosen:
+        return None
+    return write_manifest(
+        settings.lake,
+        f"protected/{contract.name}",
+        REQUEST,
+        {
+            "dataset": contract.name,
+            "contract": {"version": contract.version, "digest": contract.digest},
+            "treatments": {"version": TREATMENTS_VERSION, "normalisation": NORMALISATION_VERSION},
+            "deliveries": [
+                {"partition": d.partition, "path": d.manifest.path, "sha256": d.manifest.sha256} for d in chosen
+            ],
+            "references": _references(contract, catalogue),
+        },
+    )
+
+
+def _references(contract: Contract, catalogue: Catalogue) -> dict[str, list[dict[str, str]]]:
+    """Return, per referencing column, the manifests of the partitions that hold the values it may have."""
+    found = {}
+    for column in contract.columns:
+        if column.reference is None:
+            continue
+        current = list(catalogue.protected(column.reference.dataset).values())
+        if not current:
+            raise NotFound(
+                where=f"{contract.name}.{column.name}",
+                expected=f"the dataset `{column.reference.dataset}` in the protected zone, which it refers to",
+                found="no partition of it",
+                not_done=f"no partition of {contract.name} was pseudonymized; landed files wait",
+                remedy=f"deliver `{column.reference.dataset}` and run its DAG first",
+            )
+        found[column.name] = [{"path": p.manifest.path, "sha256": p.manifest.sha256} for p in current]
+    return found
+
+
+def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudonymized:
+    """Do what `request` asks for on `spark` and return what was done.
+
+    Raises ContractError when the contract is no longer the one of the request, IntegrityError for a changed
+    landed file, StageError when a task failed; then nothing new is visible.
+    """
+    content = read_manifest(settings.lake, request, REQUEST)
+    contract = _contract(settings, content)
+    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"pseudonymizing {contract.name}"):
+        TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+        deliveries = [
+            read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
+        ]
+        references = {
+            name: tuple(entry for ref in refs for entry in _entries(settings, ref))
+            for name, refs in content["references"].items()
+        }
+        attempt = request.sha256[:12]
+        tasks = [
+            DeliveryTask(d["partition"], d["object"], d["rows"], f"{contract.name}/{d['partition']}/{attempt}")
+            for d in deliveries
+        ]
+        progress = Progress.of("pseudonymize", contract.name)
+        outcomes = _on_spark(settings, contract, references, tasks, spark, progress)
+        result = _commit(settings, contract, request, deliveries, outcomes)
+        _remove_unlisted(settings, tasks, outcomes)
+    quarantined = sum(result.quarantined.values())
+    progress.finish(
+        f"{result.rows:,} rows protected, {quarantined:,} quarantined, {result.partitions} partitions",
+        rows=result.rows,
+        quarantined=quarantined,
+        partitions=result.partitions,
+        reasons=json.dumps(result.quarantined),
+    )
+    return result
+
+
+def _contract(settings: Settings, content: dict[str, Any]) -> Contract:
+    contract = load_contracts(settings.contracts)[content["dataset"]]
+    Catalogue(settings.database).register_contract(contract)
+    if contract.digest != content["contract"]["digest"]:
+        raise StageError(
+            where=f"contract {contract.name}",
+            expected=f"version {content['contract']['version']}, as planned",
+            found=f"version {contract.version}",
+            not_done="nothing was pseudonymized",
+            remedy="run the DAG again: it will plan with the contract in force",
+            code="contract-moved",
+        )
+    return contract
+
+
+def _entries(settings: Settings, ref: dict[str, str]) -> tuple[FileEntry, ...]:
+    manifest = read_manifest(settings.lake, ManifestRef(ref["path"], ref["sha256"]), RESULT)
+    return file_entries(manifest["files"])
+
+
+def _on_spark(
+    settings: Settings,
+    contract: Contract,
+    references: dict[str, tuple[FileEntry, ...]],
+    tasks: list[DeliveryTask],
+    spark: SparkSession,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Return the outcome of every task. The plan that Spark sees is a range of task numbers."""
+    fields = settings.as_dict()
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        treater: Treater | None = None
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                treater = treater or Treater(Settings.from_dict(fields), contract, references)
+                yield _outcome(treater, tasks[number])
+
+    numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
+    frame = numbers.mapInArrow(work, "outcome string")
+    with _watching(spark, len(tasks), progress):
+        rows = frame.collect()
+    outcomes = [json.loads(row[0]) for row in rows]
+    for outcome in outcomes:
+        if "error" in outcome:
+            raise _failed(contract, outcome)
+    return sorted(outcomes, key=lambda outcome: str(outcome["partition"]))
+
+
+def _outcome(treater: Treater, task: DeliveryTask) -> pa.RecordBatch:
+    """Return the outcome as one JSON text. A refusal is a result, so that Spark logs no traceback with locals."""
+    try:
+        outcome = treater.run(task)
+    except CloakhouseError as problem:
+        outcome = {"partition": task.partition, "error": problem.as_dict()}
+    return pa.RecordBatch.from_pydict({"outcome": [json.dumps(outcome)]})
+
+
+def _failed(contract: Contract, outcome: dict[str, Any]) -> StageError:
+    problem = outcome["error"]
+    return StageError(
+        where=f"{contract.name} {outcome['partition']}: {problem['code']} at {problem['where']}",
+        expected=problem["expected"],
+        found=problem["found"],
+        not_done="no partition of this job became visible; " + problem["not_done"],
+        remedy=problem["remedy"],
+        code="task",
+    )
+
+
+class _watching:
+    """Reports finished Spark tasks while the block runs."""
+
+    def __init__(self, spark: SparkSession, total: int, progress: Progress) -> None:
+        self._tracker = spark.sparkContext.statusTracker()
+        self._total = total
+        self._progress = progress
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        last = -1
+        while not self._stop.wait(POLL_S):
+            stages = [self._tracker.getStageInfo(s) for s in self._tracker.getActiveStageIds()]
+            done = sum(stage.numCompletedTasks for stage in stages if stage)
+            if stages and done != last:
+                last = done
+                self._progress.step(done, self._total, "partitions")
+
+
+def _commit(
+    settings: Settings,
+    contract: Contract,
+    request: ManifestRef,
+    deliveries: list[dict[str, Any]],
+    outcomes: list[dict[str, Any]],
+) -> Pseudonymized:
+    by_partition = {d["partition"]: d for d in deliveries}
+    protected = []
+    totals: Counter[str] = Counter()
+    for outcome in outcomes:
+        delivery = by_partition[outcome["partition"]]
+        totals.update(outcome["quarantined"])
+        ref = write_manifest(
+            settings.lake,
+            f"protected/{contract.name}/{outcome['partition']}",
+            RESULT,
+            {
+                "dataset": contract.name,
+                "contract": {"version": contract.version, "digest": contract.digest},
+                "request": {"path": request.path, "sha256": request.sha256},
+                "delivery_sha256": delivery["sha256"],
+                "undeclared_columns": delivery["undeclared_columns"],
+                "columns": {c.name: c.column_class.value for c in contract.kept_columns},
+                **outcome,
+            },
+        )
+        protected.append(
+            ProtectedPartition(
+                contract.name,
+                outcome["partition"],
+                delivery["sha256"],
+                contract.version,
+                outcome["rows"],
+                sum(outcome["quarantined"].values()),
+                False,
+                ref,
+            )
+        )
+    Catalogue(settings.database).record_protected(protected)
+    result = write_manifest(
+        settings.lake,
+        f"protected/{contract.name}",
+        "pseudonymization",
+        {
+            "dataset": contract.name,
+            "request": {"path": request.path, "sha256": request.sha256},
+            "partitions": [{"path": p.manifest.path, "sha256": p.manifest.sha256} for p in protected],
+        },
+    )
+    return Pseudonymized(result, len(protected), sum(p.rows for p in protected), dict(sorted(totals.items())))
+
+
+def _remove_unlisted(settings: Settings, tasks: list[DeliveryTask], outcomes: list[dict[str, Any]]) -> None:
+    """Remove files in this request's folders that no outcome lists: leftovers of retries and of killed runs."""
+    listed = {item["path"] for outcome in outcomes for item in (*outcome["files"], *outcome["quarantine"])}
+    for task in tasks:
+        for zone in ("protected", "quarantine"):
+            folder = settings.lake / zone / task.folder
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if str(path.relative_to(settings.lake)) not in listed:
+                    path.unlink(missing_ok=True)
+
+
+def current_partitions(catalogue: Catalogue, contract: Contract) -> list[ProtectedPartition]:
+    """Return the validated partitions that make up the dataset now: all of a feed, the newest of a snapshot."""
+    partitions = [p for p in catalogue.protected(contract.name).values() if p.validated]
+    if contract.feed is not None and contract.feed.period is Period.SNAPSHOT:
+        return partitions[-1:]
+    return partitions
