@@ -160,14 +160,14 @@ class View:
 
     Attributes:
         source: protected dataset whose rows are grouped.
-        group_by: columns of `source` that make one row of the view.
+        group_by: column of `source` whose distinct values make the rows of the view.
         unit: column that holds the unit of privacy; it splits off the hold-out and is then removed.
         lookups: joins, see Lookup.
         measures: the view's columns, in order.
     """
 
     source: str
-    group_by: tuple[str, ...]
+    group_by: str
     unit: str
     lookups: tuple[Lookup, ...]
     measures: tuple[Measure, ...]

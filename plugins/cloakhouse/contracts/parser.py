@@ -33,6 +33,8 @@ from cloakhouse.contracts.model import (
     Treatment,
     content_digest,
 )
+from cloakhouse.contracts.options import read_options
+from cloakhouse.contracts.references import check_references
 from cloakhouse.contracts.source import Path as Node
 from cloakhouse.contracts.source import Source, parse_yaml
 from cloakhouse.contracts.view import read_synthesis
@@ -41,33 +43,16 @@ from cloakhouse.errors import ContractError
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
+ZONES = ("landing", "quarantine", "protected", "synthetic")
+PROPERTIES_OF = {Kind.FEED: ("feed",), Kind.SYNTHETIC: ("synthesis", "gate")}
 NEVER_KEPT = (ColumnClass.DIRECT, ColumnClass.PAYMENT)
 MAX_CONTRACT_BYTES = 1 << 20
+DELIMITERS = (",", ";", "|", "\t")
 
 
 def load_contract(path: Path) -> Contract:
     """Return the contract in the file `path`. Raises ContractError; nothing is cached."""
-    where = path.name
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ContractError(
-            where=where,
-            expected="a readable UTF-8 file",
-            found=type(fault).__name__,
-            not_done="the contract was not loaded",
-            remedy="restore the file or its permissions",
-        ) from None
-    if len(raw) > MAX_CONTRACT_BYTES:
-        raise ContractError(
-            where=where,
-            expected=f"at most {MAX_CONTRACT_BYTES} bytes",
-            found=f"{len(raw)} bytes",
-            not_done="the contract was not loaded",
-            remedy="split the dataset, or check that this is a contract",
-        )
-    return parse_contract(text, where)
+    return _build(_read(path))
 
 
 def load_contracts(folder: Path) -> dict[str, Contract]:
@@ -76,53 +61,66 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
     Raises ContractError for the first file that is refused, for two files that name one dataset, and for
     a reference to a dataset or column that no contract declares.
     """
-    contracts: dict[str, Contract] = {}
+    contracts: dict[str, tuple[Contract, Source]] = {}
     for path in sorted(folder.glob("*.odcs.yaml")):
-        contract = load_contract(path)
+        source = _read(path)
+        contract = _build(source)
         if contract.name in contracts:
-            raise _across(path.name, "one contract per dataset", f"a second one for `{contract.name}`")
-        contracts[contract.name] = contract
-    for contract in contracts.values():
-        for dataset, column in _references(contract):
-            target = contracts.get(dataset)
-            if target is None or column not in {c.name for c in target.kept_columns}:
-                raise _across(
-                    f"contract {contract.name}",
-                    f"`{dataset}.{column}` in the protected zone",
-                    "no such column",
-                )
-    return contracts
+            raise source.error(
+                ("name",),
+                expected="one contract per dataset",
+                found=f"a second one for `{contract.name}`, after {contracts[contract.name][1].name}",
+                remedy="rename one of the two, or remove it",
+                code="twice",
+            )
+        contracts[contract.name] = contract, source
+    check_references(contracts)
+    return {name: contract for name, (contract, _) in contracts.items()}
 
 
-def _references(contract: Contract) -> Iterator[tuple[str, str]]:
-    for column in contract.columns:
-        if column.reference:
-            yield column.reference.dataset, column.reference.column
-    if contract.synthesis:
-        view = contract.synthesis.view
-        for name in (*view.group_by, view.unit):
-            yield view.source, name
-        for lookup in view.lookups:
-            for name in (lookup.on, *lookup.columns):
-                yield lookup.dataset, name
-    if contract.gate:
-        for name in contract.gate.quasi_identifiers:
-            yield contract.gate.k_dataset, name
+def _read(path: Path) -> Source:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_CONTRACT_BYTES + 1)
+        if len(raw) > MAX_CONTRACT_BYTES:
+            raise _unreadable(
+                f"{path.name}:1:1",
+                f"at most {MAX_CONTRACT_BYTES} bytes",
+                "more",
+                "split the dataset, or check that this is a contract",
+            )
+        return parse_yaml(raw.decode("utf-8"), path.name)
+    except UnicodeDecodeError as fault:
+        before = raw[: fault.start].decode("utf-8")
+        raise _unreadable(
+            f"{path.name}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}",
+            "a UTF-8 file",
+            "a byte that is not",
+            "save the file as UTF-8",
+        ) from None
+    except OSError as fault:
+        raise _unreadable(
+            f"{path.name}:1:1", "a readable file", type(fault).__name__, "restore the file or its permissions"
+        ) from None
 
 
-def _across(where: str, expected: str, found: str) -> ContractError:
+def _unreadable(where: str, expected: str, found: str, remedy: str) -> ContractError:
     return ContractError(
         where=where,
         expected=expected,
         found=found,
-        not_done="no contract was loaded",
-        remedy="correct the name, or add the contract that is missing",
+        not_done="the contract was not loaded",
+        remedy=remedy,
+        code="file",
     )
 
 
 def parse_contract(text: str, name: str) -> Contract:
     """Return the contract in `text`; `name` is the file name for messages. Raises ContractError."""
-    source = parse_yaml(text, name)
+    return _build(parse_yaml(text, name))
+
+
+def _build(source: Source) -> Contract:
     _check_odcs(source)
     root = Fields(source, ())
     root.check_value("kind", "DataContract")
@@ -135,6 +133,14 @@ def parse_contract(text: str, name: str) -> Contract:
         raise root.fault("customProperties", "a property `dataset`", "none", "declare owner, purpose, legalBasis, ...")
     facts = Fields(source, properties["dataset"])
     kind = Kind(facts.choice("kind", [k.value for k in Kind]))
+    for other in properties.keys() - {"dataset", *PROPERTIES_OF[kind]}:
+        raise source.error(
+            properties[other][:-1],
+            expected=f"of a {kind} contract: dataset, " + ", ".join(PROPERTIES_OF[kind]),
+            found=f"`{other}`",
+            remedy="remove it, or correct the kind",
+            code="property",
+        )
     columns = tuple(_columns(source, kind))
     contract = Contract(
         name=dataset,
@@ -178,6 +184,13 @@ def _check_odcs(source: Source) -> None:
         ) from None
 
 
+def _odcs_keys() -> frozenset[str]:
+    """Return the keys that ODCS knows for a column; its model would ignore others."""
+    from open_data_contract_standard.model import SchemaProperty
+
+    return frozenset(SchemaProperty.model_fields)
+
+
 def _custom_properties(source: Source, path: Node, known: set[str]) -> dict[str, Node]:
     """Return the node of each value of `customProperties` below `path`, by property name."""
     data = source.data
@@ -201,7 +214,8 @@ def _custom_properties(source: Source, path: Node, known: set[str]) -> dict[str,
 
 def _retention(facts: Fields) -> dict[str, int]:
     zones = facts.child("retentionDays")
-    days = {name: zones.whole(name, 1, 36_500) for name in sorted(zones.data)}
+    days = {name: zones.whole(name, 1, 36_500) for name in ZONES if name in zones.data}
+    zones.nothing_else(*ZONES)
     if not days:
         raise facts.fault("retentionDays", "days for at least one zone", "none", "e.g. {landing: 30}")
     return days
@@ -246,17 +260,21 @@ def _column(source: Source, path: Node, kind: Kind) -> Column:
     holder = Fields(source, properties["class"][:-1])
     column_class = ColumnClass(holder.choice("value", [c.value for c in ColumnClass]))
     treatment = _treatment(source, path, properties, kind, logical_type, column_class)
-    options = fields.child("logicalTypeOptions") if "logicalTypeOptions" in fields.data else None
+    options = read_options(fields, logical_type)
+    required = fields.data.get("required", False)
+    if type(required) is not bool:
+        raise fields.fault("required", "true or false", type(required).__name__, "correct `required`")
+    fields.nothing_else(*_odcs_keys())
     return Column(
         name=name,
         logical_type=logical_type,
-        required=bool(fields.data.get("required", False)),
+        required=required,
         column_class=column_class,
         treatment=treatment,
-        minimum=options.data.get("minimum") if options else None,
-        maximum=options.data.get("maximum") if options else None,
-        pattern=options.data.get("pattern") if options else None,
-        max_length=options.data.get("maxLength") if options else None,
+        minimum=options.minimum,
+        maximum=options.maximum,
+        pattern=options.pattern,
+        max_length=options.max_length,
         reference=_reference(fields),
     )
 
@@ -318,6 +336,14 @@ def _single(source: Source, node: Node, value: Any) -> tuple[str, dict[str, Any]
             code="treatment",
         )
     ((name, parameters),) = value.items()
+    if not isinstance(parameters, dict | None):
+        raise source.error(
+            (*node, name),
+            expected=f"the parameters of {name} as a mapping",
+            found=type(parameters).__name__,
+            remedy="write e.g. `token: {domain: customer, purpose: analytics}`",
+            code="treatment",
+        )
     return str(name), dict(parameters or {})
 
 
@@ -349,19 +375,20 @@ def _feed(source: Source, properties: dict[str, Node], kind: Kind) -> Feed | Non
     if files.count("{partition}") != 1 or "/" in files:
         raise fields.fault("files", "a file name with one {partition}", "another form", "e.g. a-{partition}.csv")
     first = fields.data.get("firstPartition")
-    if not isinstance(first, dt.date):
+    if type(first) is not dt.date:
         raise fields.fault("firstPartition", "a date as YYYY-MM-DD", type(first).__name__, "give the first day")
+    delimiter = fields.data.get("delimiter", ",")
+    if delimiter not in DELIMITERS:
+        raise fields.fault("delimiter", "one of ',' ';' '|' or a tab", "another", "e.g. delimiter: ','")
     feed = Feed(
         files=files,
         format=fields.choice("format", ["csv", "jsonl"]),
-        delimiter=str(fields.data.get("delimiter", ",")),
+        delimiter=str(delimiter),
         period=Period(fields.choice("period", [p.value for p in Period])),
         first_partition=first,
         max_line_bytes=fields.whole("maxLineBytes", 64, 64 << 20, 1 << 20),
         after_landing=fields.choice("afterLanding", ["delete", "keep"]),
     )
-    if len(feed.delimiter) != 1:
-        raise fields.fault("delimiter", "one character", f"{len(feed.delimiter)}", "e.g. ',' or ';'")
     if feed.period is Period.WEEK and first.weekday() != 0:
         raise fields.fault("firstPartition", "a Monday", "another day", "weeks start on Monday (ISO 8601)")
     fields.nothing_else("delimiter", "firstPartition")

@@ -6,6 +6,8 @@ and the refusals of the parser come from one place. How a treatment works is in 
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,14 +62,17 @@ def _count(low: int, high: int) -> Callable[[Any], str | None]:
 
 
 def _edges(value: Any) -> str | None:
-    numbers = isinstance(value, list) and value and all(type(v) in (int, float) for v in value)
-    rising = numbers and all(a < b for a, b in zip(value, value[1:], strict=False))
-    return None if rising else "a rising list of numbers"
+    numbers = isinstance(value, list) and value and all(type(v) is int and abs(v) <= 2**53 for v in value)
+    rising = numbers and all(a < b for a, b in itertools.pairwise(value))
+    return None if rising else "a rising list of whole numbers"
 
 
 def _groups(value: Any) -> str | None:
     ok = isinstance(value, dict) and value and all(isinstance(v, list) and v for v in value.values())
-    return None if ok else "a mapping from each label to the list of values it stands for"
+    members = [member for group in value.values() for member in group] if ok else []
+    texts = ok and all(isinstance(member, str) for member in members)
+    distinct = texts and len(set(members)) == len(members)
+    return None if distinct else "a mapping from each label to the list of texts it stands for, each text once"
 
 
 def _char(value: Any) -> str | None:
@@ -75,7 +80,7 @@ def _char(value: Any) -> str | None:
 
 
 def _date(value: Any) -> str | None:
-    return None if hasattr(value, "isoformat") else "a date as YYYY-MM-DD"
+    return None if type(value) is dt.date else "a date as YYYY-MM-DD"
 
 
 def _phrase(value: Any) -> str | None:

@@ -50,7 +50,7 @@ def _view(fields: Fields, columns: tuple[Column, ...]) -> View:
         )
     view = View(
         source=fields.text("from"),
-        group_by=fields.names("groupBy"),
+        group_by=fields.text("groupBy"),
         unit=fields.text("unit"),
         lookups=tuple(_lookups(fields)),
         measures=tuple(_measure(measures, name) for name in declared),

@@ -1,1 +1,1 @@
-"""The encrypted lake: zones, landed files, encrypted Parquet, manifests. Everything that stores data goes through here."""
+"""The encrypted lake: landed files, encrypted Parquet, manifests. All data is stored through here."""

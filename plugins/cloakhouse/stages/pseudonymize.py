@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from cloakhouse.contracts.model import Contract, Period
+from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, NotFound, StageError
 from cloakhouse.keys.derive import TokenKeys
@@ -33,7 +33,8 @@ from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef, ProtectedPartition
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
-from cloakhouse.stages.treating import DeliveryTask, Treater, file_entries
+from cloakhouse.stages.sources import PROTECTED, partition_files
+from cloakhouse.stages.treating import DeliveryTask, Treater
 from cloakhouse.tokens.apply import TREATMENTS_VERSION
 from cloakhouse.tokens.canonical import NORMALISATION_VERSION
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 REQUEST = "pseudonymization-request"
-RESULT = "protected"
 LOCK_WAIT_S = 600.0
 POLL_S = 0.5
 
@@ -130,7 +130,7 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
             read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
         ]
         references = {
-            name: tuple(entry for ref in refs for entry in _entries(settings, ref))
+            name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef(ref["path"], ref["sha256"])))
             for name, refs in content["references"].items()
         }
         attempt = request.sha256[:12]
@@ -166,11 +166,6 @@ def _contract(settings: Settings, content: dict[str, Any]) -> Contract:
             code="contract-moved",
         )
     return contract
-
-
-def _entries(settings: Settings, ref: dict[str, str]) -> tuple[FileEntry, ...]:
-    manifest = read_manifest(settings.lake, ManifestRef(ref["path"], ref["sha256"]), RESULT)
-    return file_entries(manifest["files"])
 
 
 def _on_spark(
@@ -266,7 +261,7 @@ def _commit(
         ref = write_manifest(
             settings.lake,
             f"protected/{contract.name}/{outcome['partition']}",
-            RESULT,
+            PROTECTED,
             {
                 "dataset": contract.name,
                 "contract": {"version": contract.version, "digest": contract.digest},
@@ -312,11 +307,3 @@ def _remove_unlisted(settings: Settings, tasks: list[DeliveryTask], outcomes: li
             for path in folder.iterdir() if folder.is_dir() else ():
                 if str(path.relative_to(settings.lake)) not in listed:
                     path.unlink(missing_ok=True)
-
-
-def current_partitions(catalogue: Catalogue, contract: Contract) -> list[ProtectedPartition]:
-    """Return the validated partitions that make up the dataset now: all of a feed, the newest of a snapshot."""
-    partitions = [p for p in catalogue.protected(contract.name).values() if p.validated]
-    if contract.feed is not None and contract.feed.period is Period.SNAPSHOT:
-        return partitions[-1:]
-    return partitions

@@ -145,8 +145,3 @@ class Treater:
                 remedy="look for an unbalanced quote or a line feed inside a field in the delivery",
                 code="rows-lost",
             )
-
-
-def file_entries(items: list[dict[str, Any]]) -> tuple[FileEntry, ...]:
-    """Return the file entries of a manifest's list."""
-    return tuple(FileEntry(**item) for item in items)

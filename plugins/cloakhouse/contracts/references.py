@@ -1,0 +1,58 @@
+"""References between contracts: what one names in another must reach the protected zone there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.source import Path, Source
+from cloakhouse.errors import ContractError
+
+Named = tuple[Path, str, str]  # node that names it, dataset, column
+
+
+def check_references(contracts: Mapping[str, tuple[Contract, Source]]) -> None:
+    """Raise ContractError for the first dataset or column that a contract names and no other one protects."""
+    for contract, source in contracts.values():
+        for node, dataset, column in _named(contract, source):
+            target = contracts.get(dataset)
+            if target is None or column not in {c.name for c in target[0].kept_columns}:
+                raise source.error(
+                    node,
+                    expected=f"`{dataset}.{column}` in the protected zone",
+                    found="no such column" if target else f"no contract of `{dataset}`",
+                    remedy="correct the name, or add the contract that is missing",
+                    code="reference",
+                )
+
+
+def _named(contract: Contract, source: Source) -> Iterator[Named]:
+    for index, column in enumerate(contract.columns):
+        if column.reference:
+            node: Path = ("schema", 0, "properties", index, "relationships", 0, "to")
+            yield node, column.reference.dataset, column.reference.column
+    properties = {item["property"]: at for at, item in enumerate(source.data["customProperties"])}
+    if contract.synthesis:
+        yield from _named_by_view(contract, ("customProperties", properties["synthesis"], "value", "view"))
+    if contract.gate:
+        node = ("customProperties", properties["gate"], "value", "kAnonymity", "over")
+        for name in contract.gate.quasi_identifiers:
+            yield node, contract.gate.k_dataset, name
+
+
+def _named_by_view(contract: Contract, node: Path) -> Iterator[Named]:
+    assert contract.synthesis is not None
+    view = contract.synthesis.view
+    yield (*node, "groupBy"), view.source, view.group_by
+    yield (*node, "unit"), view.source, view.unit
+    joined: set[str] = set()
+    for lookup in view.lookups:
+        here = (*node, "lookups", lookup.dataset)
+        yield (*here, "on"), view.source, lookup.on
+        yield (*here, "on"), lookup.dataset, lookup.on
+        for name in lookup.columns:
+            yield (*here, "columns"), lookup.dataset, name
+        joined |= {lookup.on, *lookup.columns}
+    for measure in view.measures:
+        if measure.column not in joined:
+            yield (*node, "columns", measure.name, measure.kind), view.source, measure.column

@@ -1,0 +1,1 @@
+"""Synthesizers behind one protocol, and the view of protected data that they are fitted on."""

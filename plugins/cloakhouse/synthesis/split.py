@@ -1,0 +1,77 @@
+"""Training rows and hold-out, by whole units of privacy; rare categories left out of training.
+
+A unit's token is a keyed pseudorandom function of its identity, so its first 8 bytes, read as a fraction of 2^64,
+split the units at random yet the same way in every run. The next 8 bytes order them for the cap on rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cloakhouse.synthesis.derive import UNIT
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and hold-out tables without the unit, and how many units (and left-out rows) they stand for."""
+
+    training: pa.Table
+    holdout: pa.Table
+    training_units: int
+    holdout_units: int
+    suppressed_rows: int
+
+
+def split_units(
+    view: pa.Table, holdout_share: float, max_training_rows: int, categorical: Iterable[str], min_units: int
+) -> Split:
+    """Return `view` split by unit. Whole units go to one side, and whole units are left out over the row cap.
+
+    A training row is left out when a category in it is held by fewer than `min_units` units of the view.
+    """
+    units = view.column(UNIT).combine_chunks()
+    words = np.frombuffer(units.buffers()[1], ">u8", count=2 * len(units), offset=16 * units.offset).reshape(-1, 2)
+    held_out = words[:, 0] < np.uint64(min(holdout_share, 1.0) * 2.0**64)
+    common = _common(view, units, categorical, min_units)
+    training = view.filter(pa.array(~held_out & common))
+    training = _capped(training, words[~held_out & common], max_training_rows)
+    holdout = view.filter(pa.array(held_out & common))
+    return Split(
+        training.drop_columns([UNIT]),
+        holdout.drop_columns([UNIT]),
+        pc.count_distinct(training.column(UNIT)).as_py(),
+        pc.count_distinct(holdout.column(UNIT)).as_py(),
+        int((~common).sum()),
+    )
+
+
+def _common(view: pa.Table, units: pa.Array, categorical: Iterable[str], min_units: int) -> np.ndarray:
+    keep = np.ones(view.num_rows, np.bool_)
+    codes = pc.dictionary_encode(units).indices
+    for name in categorical:
+        column = view.column(name).combine_chunks()
+        counts = pa.table({"value": column, "unit": codes}).group_by("value", use_threads=False)
+        table = counts.aggregate([("unit", "count_distinct")])
+        frequent = table.filter(pc.greater_equal(table.column("unit_count_distinct"), min_units)).column("value")
+        known = pc.is_in(column, value_set=frequent.combine_chunks())
+        keep &= np.array(known.to_numpy(zero_copy_only=False), np.bool_)
+    return keep
+
+
+def _capped(training: pa.Table, words: np.ndarray, max_rows: int) -> pa.Table:
+    """Return whole units in the order of their token until the next one would exceed `max_rows`."""
+    if training.num_rows <= max_rows:
+        return training
+    order = np.lexsort((words[:, 0], words[:, 1]))
+    ranked = words[order]
+    starts = np.flatnonzero(np.r_[True, (ranked[1:] != ranked[:-1]).any(axis=1)])
+    ends = np.r_[starts[1:], len(ranked)]
+    last = ends[ends <= max_rows]
+    keep = np.zeros(len(order), np.bool_)
+    keep[order[: last[-1] if len(last) else 0]] = True
+    return training.filter(pa.array(keep))

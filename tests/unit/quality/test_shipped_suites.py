@@ -1,0 +1,194 @@
+"""The suites in expectations/: each passes on a good table of the contract's columns and fails on a planted fault."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cloakhouse.quality.results import SuiteResult
+from cloakhouse.quality.runner import run_suite
+from cloakhouse.quality.suites import load_suite
+
+FOLDER = Path(__file__).parents[3] / "expectations"
+ROWS = 300
+
+
+def repeat(*values: object) -> list[object]:
+    return [values[at % len(values)] for at in range(ROWS)]
+
+
+def tokens() -> pa.Array:
+    return pa.array([at.to_bytes(16, "big") for at in range(ROWS)], pa.binary(16))
+
+
+def cards() -> list[str]:
+    return [f"411111{at:06d}1111" for at in range(ROWS)]
+
+
+def matches() -> dict[str, list[bool]]:
+    return {"matches_training": [False] * ROWS, "matches_holdout": [False] * ROWS}
+
+
+def transactions() -> pa.Table:
+    moment = datetime.datetime(2017, 1, 2, 13)
+    return pa.table(
+        {
+            "household_id": tokens(),
+            "basket_id": tokens(),
+            "store_id": repeat(330, 372),
+            "product_id": repeat(919534, 1029967),
+            "quantity": repeat(1, 2, 89638),
+            "sales_value": repeat(1.29, 840.0, 0.0, 2.0, 1.0, 3.5, 2.2, 1.1, 4.0, 0.5, *[1.0] * 190),
+            "retail_disc": repeat(0.0, 130.02),
+            "coupon_disc": repeat(0.0, 55.93),
+            "coupon_match_disc": repeat(0.0, 7.7),
+            "transaction_timestamp": pa.array([moment] * ROWS, pa.timestamp("us")),
+            "card_number": cards(),
+        }
+    )
+
+
+def products() -> pa.Table:
+    return pa.table(
+        {
+            "product_id": range(ROWS),
+            "manufacturer_id": repeat(2, 69),
+            "department": repeat("GROCERY", "CNTRL/STORE SUP"),
+            "brand": repeat("National", "Private"),
+            "product_category": [None, *repeat("FROZEN PIZZA")[1:]],
+            "product_type": [None, *repeat("PIZZA/TRADITIONAL")[1:]],
+            "package_size": repeat("12 OZ", None, "2 LT 2.11 QT"),
+        }
+    )
+
+
+def customers() -> pa.Table:
+    return pa.table(
+        {
+            "household_id": tokens(),
+            "loyalty_card": [f"{at:012d}" for at in range(ROWS)],
+            "card_number": cards(),
+            "country": repeat("US"),
+            "postcode": repeat("1", None),
+            "birth_date": repeat("under 35", "35-54", "55+"),
+            "age": repeat("under 35", "35-54", "55+"),
+            "income": repeat("under 50K", None),
+            "home_ownership": repeat("Homeowner", None),
+            "marital_status": repeat("Married", "Unmarried"),
+            "household_size": repeat("1", "2", "3+"),
+            "kids_count": repeat("0", "1+"),
+            **{
+                f"consent_{use}": repeat(True, False)
+                for use in ("analytics", "personalisation", "synthetic", "sharing")
+            },
+        }
+    )
+
+
+def baskets_synthetic() -> pa.Table:
+    return pa.table(
+        {
+            "store_id": repeat(330, 372),
+            "month": repeat(1, 12),
+            "weekday": repeat(0, 6),
+            "hour": repeat(0, 23),
+            "lines": repeat(1, 161),
+            "units": repeat(0, 89638),
+            "value": repeat(0.0, 961.49),
+            "discount": repeat(0.0, 148.66),
+            "coupon": repeat(0.0, 74.89),
+            "has_produce": repeat(True, False),
+            "has_meat": repeat(False, True),
+            **matches(),
+        }
+    )
+
+
+def households_synthetic() -> pa.Table:
+    return pa.table(
+        {
+            "age": repeat("under 35", "55+", None),
+            "income": repeat("under 50K", None),
+            "home_ownership": repeat("Homeowner", None),
+            "marital_status": repeat("Married", None),
+            "household_size": repeat("1", "2"),
+            "kids_count": repeat("0", "1+"),
+            "postcode": repeat("1", None),
+            "baskets": repeat(1, 780),
+            "value": repeat(2.0, 24879.75),
+            **matches(),
+        }
+    )
+
+
+GOOD: dict[str, Callable[[], pa.Table]] = {
+    make.__name__: make for make in (transactions, products, customers, baskets_synthetic, households_synthetic)
+}
+
+
+def check(dataset: str, table: pa.Table) -> SuiteResult:
+    return run_suite(load_suite(FOLDER, dataset, "1.0.0").body, [table])
+
+
+def replaced(table: pa.Table, column: str, first: object) -> pa.Table:
+    at = table.schema.get_field_index(column)
+    values = pa.array([first, *table[column].to_pylist()[1:]], table.schema.field(at).type)
+    return table.set_column(at, column, values)
+
+
+@pytest.mark.parametrize("dataset", GOOD)
+def test_a_good_table_passes_every_expectation(dataset: str) -> None:
+    assert check(dataset, GOOD[dataset]()).failed == ()
+
+
+@pytest.mark.parametrize("dataset", GOOD)
+def test_empty_or_undeclared_columns_fail(dataset: str) -> None:
+    table = GOOD[dataset]()
+    assert "expect_table_row_count_to_be_between" in {r.type for r in check(dataset, table.slice(0, 0)).failed}
+    noted = table.append_column("marketing_note", pa.array(repeat("called +49 151 23456789")))
+    failed = {r.type for r in check(dataset, noted).failed}
+    assert failed == {"expect_table_columns_to_match_set", "expect_table_to_hold_no_direct_identifier"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "column", "planted", "kind"),
+    [
+        ("transactions", "household_id", None, "expect_column_values_to_not_be_null"),
+        ("transactions", "quantity", -1, "expect_column_values_to_be_between"),
+        ("transactions", "card_number", "4111-1111", "expect_column_values_to_match_regex"),
+        ("products", "product_id", 7, "expect_column_values_to_be_unique"),
+        ("products", "package_size", "a@b.co", "expect_table_to_hold_no_direct_identifier"),
+        ("customers", "postcode", "10115", "expect_column_value_lengths_to_equal"),
+        ("customers", "birth_date", "1971-03-04", "expect_column_unique_value_count_to_be_between"),
+        ("customers", "income", "alone", "expect_table_k_anonymity_to_be_at_least"),
+        ("customers", "consent_synthetic", None, "expect_column_values_to_not_be_null"),
+        ("baskets_synthetic", "hour", 24, "expect_column_values_to_be_between"),
+        ("baskets_synthetic", "matches_training", True, "expect_copy_excess_to_be_at_most"),
+        ("households_synthetic", "value", -0.01, "expect_column_values_to_be_between"),
+        ("households_synthetic", "matches_training", True, "expect_copy_excess_to_be_at_most"),
+    ],
+)
+def test_a_planted_fault_fails_its_expectation(dataset: str, column: str, planted: object, kind: str) -> None:
+    failed = check(dataset, replaced(GOOD[dataset](), column, planted)).failed
+    assert kind in {result.type for result in failed}
+
+
+def test_each_suite_has_a_name_and_a_table_here() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} >= {f"{name}-1.0.0" for name in GOOD}
+
+
+def test_suites_of_large_tables_stay_quick() -> None:
+    """250,000 line items: about a second of CPU on one core; the limit only catches a slow expectation."""
+    import time
+
+    base = transactions()
+    big = base.take(pa.array(np.arange(250_000) % ROWS))
+    check("transactions", base)
+    started = time.process_time()
+    assert check("transactions", big).success
+    assert time.process_time() - started < 10  # seconds
