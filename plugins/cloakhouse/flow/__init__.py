@@ -1,1 +1,1 @@
-"""Airflow: the DAG factory, operators, the local run and the console's processes. The only room that imports airflow."""
+"""The only room that imports airflow: DAG factory, operators, local run, console processes."""

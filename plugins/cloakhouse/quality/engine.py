@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -24,7 +25,7 @@ class Engine:
     """One ephemeral context of Great Expectations, used for all batches of a run."""
 
     def __init__(self, name: str) -> None:
-        with redirect_stderr(StringIO()):  # its imports of optional engines print there
+        with redirect_stderr(StringIO()), _without_spark_connect():  # imports of optional engines print there
             import great_expectations as gx
             from great_expectations.data_context.types.base import (
                 DataContextConfig,
@@ -99,6 +100,21 @@ def _answer(tally: Tally, result: Any, rows: int) -> dict[str, Any]:
     raised = exception_class(result.exception_info)
     numbers = numbers_of(tally.type, result.result or {}, rows)
     return {**numbers, "success": bool(result.success) and raised is None, "exception": raised}
+
+
+@contextmanager
+def _without_spark_connect() -> Iterator[None]:
+    """Hide Spark Connect while Great Expectations is imported. Without grpc, its import ends the process (exit
+    code 0, so a task would seem done) wherever `__main__` is no file, as in a worker of a process pool."""
+    name = "pyspark.sql.connect"
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            sys.modules.pop(name, None)
 
 
 def refused(expected: str, found: str) -> ValidationRefused:

@@ -1,0 +1,81 @@
+"""The environment that Airflow runs in: fixed settings of infra/, this installation's paths, its own secrets.
+
+Secrets (fernet key, JWT secret, passwords of the simple auth manager) are made once, kept under
+`$CLOAKHOUSE_HOME/airflow` with mode 0600, and reach Airflow through a configuration file of mode 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from cloakhouse.keys.files import create_once, replacing
+from cloakhouse.settings import Settings
+
+USERS = ("admin", "engineer", "model", "auditor")
+
+
+def airflow_home(settings: Settings) -> Path:
+    """Return the folder of Airflow's database, logs and secrets."""
+    return settings.home / "airflow"
+
+
+def passwords_file(settings: Settings) -> Path:
+    """Return the file with the passwords of the embedded users (JSON, mode 0600)."""
+    return airflow_home(settings) / "passwords.json"
+
+
+def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
+    """Make Airflow's folder with secrets and configuration where missing; return the variables it runs with.
+
+    `port` is that of the API server on 127.0.0.1. Raises StorageError.
+    """
+    home = airflow_home(settings)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    create_once(passwords_file(settings), json.dumps({user: secrets.token_urlsafe(18) for user in USERS}).encode())
+    create_once(home / "secrets.json", json.dumps(_new_secrets()).encode())
+    kept = json.loads((home / "secrets.json").read_text())
+    with replacing(home / "airflow.cfg") as stream:
+        stream.write(_configuration(kept, passwords_file(settings)).encode())
+    fixed = _fixed(settings.project / "infra" / "airflow" / "airflow.env")
+    return {
+        **fixed,
+        **settings.environment(),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "TMPDIR": str(settings.temporary()),
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
+
+
+def _new_secrets() -> dict[str, str]:
+    from cryptography.fernet import Fernet
+
+    return {
+        "fernet": Fernet.generate_key().decode(),
+        "jwt": secrets.token_urlsafe(48),
+        "api": secrets.token_urlsafe(48),
+    }
+
+
+def _configuration(kept: dict[str, str], passwords: Path) -> str:
+    escaped = {name: value.replace("%", "%%") for name, value in kept.items()}
+    return (
+        f"[core]\nfernet_key = {escaped['fernet']}\nsimple_auth_manager_passwords_file = {passwords}\n\n"
+        f"[api_auth]\njwt_secret = {escaped['jwt']}\n\n[api]\nsecret_key = {escaped['api']}\n"
+    )
+
+
+def _fixed(path: Path) -> dict[str, str]:
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

@@ -1,0 +1,116 @@
+"""The summary at the end of a local run, for people: what happened to the data, what was published, where to look."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from cloakhouse.contracts.model import Contract, Kind
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.ledger.catalogue import Catalogue, DatasetVersion
+from cloakhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cloakhouse.flow.local_run import RunReport
+
+
+def print_summary(console: Console, settings: Settings, contracts: dict[str, Contract], report: RunReport) -> None:
+    """Print the summary of `report`. Counts are of the whole lake; `new` is what this run added."""
+    catalogue = Catalogue(settings.database)
+    console.print()
+    _rows(console, catalogue, contracts, report)
+    _treatments(console, contracts)
+    _published(console, settings, catalogue)
+    _times(console, report)
+    _ending(console, settings, report)
+
+
+def _table(console: Console, title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract], report: RunReport) -> None:
+    table = _table(console, "Rows", "feed", "landed", "quarantined", "protected", "partitions", "new rows")
+    reasons: Counter[str] = Counter()
+    for event in report.events:
+        if event.get("reasons"):
+            reasons.update(json.loads(event["reasons"]))
+    for name, contract in contracts.items():
+        if contract.kind is not Kind.FEED:
+            continue
+        landed = sum(revisions[-1].rows for revisions in catalogue.deliveries(name).values())
+        protected = catalogue.protected(name).values()
+        new = sum(e.get("rows", 0) for e in report.events if (e["stage"], e["dataset"]) == ("pseudonymize", name))
+        table.add_row(
+            name,
+            f"{landed:,}",
+            f"{sum(p.quarantined for p in protected):,}",
+            f"{sum(p.rows for p in protected):,}",
+            f"{len(protected):,}",
+            f"{new:,}",
+        )
+    console.print(table)
+    if reasons:
+        text = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        console.print(f"  quarantined by reason: {text}")
+
+
+def _treatments(console: Console, contracts: dict[str, Contract]) -> None:
+    table = _table(console, "What was done to the columns", "feed", "treatment", "columns")
+    table.columns[1].justify = table.columns[2].justify = "left"
+    for name, contract in contracts.items():
+        by_treatment: dict[str, list[str]] = {}
+        for column in contract.columns:
+            if contract.kind is Kind.FEED and column.treatment.name != "keep":
+                by_treatment.setdefault(column.treatment.name, []).append(column.name)
+        for treatment, columns in sorted(by_treatment.items()):
+            table.add_row(name, treatment, ", ".join(columns))
+    console.print(table)
+
+
+def _published(console: Console, settings: Settings, catalogue: Catalogue) -> None:
+    console.print("[bold]Published[/]")
+    newest: dict[str, DatasetVersion] = {v.dataset: v for v in catalogue.versions()}
+    for version in newest.values():
+        card = read_manifest(settings.lake, version.manifest, "release")["card"]
+        quality, privacy = card["quality"], card["privacy"]
+        console.print(f"  [bold]{version.dataset}@{version.version}[/], {version.rows:,} rows")
+        console.print(f"    {_sign(quality['passed'])} validation: {quality['checks']} checks of {quality['suite']}")
+        for figure in privacy["gate"]:
+            limit = f"at {'most' if figure['at_most'] else 'least'} {figure['threshold']:.4g}"
+            console.print(f"    {_sign(figure['passed'])} privacy: {figure['name']} {figure['value']:.4g} ({limit})")
+        console.print(f"         guarantee per {privacy['unit_of_privacy']}: {privacy['guarantee']}")
+    if not newest:
+        console.print("  nothing is published yet")
+
+
+def _sign(passed: bool) -> str:
+    return "[green]ok  [/]" if passed else "[bold red]FAIL[/]"
+
+
+def _times(console: Console, report: RunReport) -> None:
+    table = _table(console, "Time", "DAG run", "outcome", "seconds")
+    for dag_id, (succeeded, seconds) in report.dags.items():
+        table.add_row(dag_id, "success" if succeeded else "FAILED", f"{seconds:.1f}")
+    table.add_row("all, with sample and start", "", f"{time.monotonic() - report.started:.1f}")
+    console.print(table)
+
+
+def _ending(console: Console, settings: Settings, report: RunReport) -> None:
+    if not report.succeeded:
+        console.print("[bold red]Some DAG runs failed; the refusals above say why, and what to do.[/]")
+    console.print(f"everything is under {settings.home}; what the engines printed: {report.log}")
+    console.print("next:  .venv/bin/cloakhouse datasets")
+    console.print("       .venv/bin/cloakhouse describe baskets_synthetic")
+    console.print("       .venv/bin/cloakhouse read baskets_synthetic --limit 5")
+    console.print("       make console")

@@ -1,0 +1,163 @@
+"""The tasks of the DAGs: each reads the settings, calls one stage, and passes on a reference."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.errors import CloakhouseError, DeliveryError
+from cloakhouse.flow.partitions import Choice, choose
+from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+
+Reference = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+def explained(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Turn a refusal of the platform into a task failure that shows its message alone, without traceback.
+
+    A refusal that a retry can't help fails for good (AirflowFailException).
+    """
+
+    def wrap(work: Callable[P, R]) -> Callable[P, R]:
+        @wraps(work)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return work(*args, **kwargs)
+            except CloakhouseError as problem:
+                Progress.of(stage, str(args[0]) if args else "").trouble(problem.explain())
+                log.error("%s", problem.explain())
+                if problem.retryable:
+                    raise problem.with_traceback(None) from None
+                raise AirflowFailException(problem.code) from None
+
+        return run
+
+    return wrap
+
+
+def _contract(dataset: str) -> tuple[Settings, Contract]:
+    settings = Settings.from_environment()
+    return settings, load_contracts(settings.contracts)[dataset]
+
+
+def _choice(contract: Contract, context: Mapping[str, Any]) -> Choice:
+    return choose(contract, context["params"], context["dag_run"])
+
+
+@explained("land")
+def land(dataset: str, **context: Any) -> Reference:
+    """Land the waiting files; return the landing manifest and how many files were landed and refused."""
+    from cloakhouse.stages.land import land as stage
+
+    settings, contract = _contract(dataset)
+    choice = _choice(contract, context)
+    done = stage(settings, contract, choice.partitions, supersede=choice.supersede)
+    return {
+        "path": done.manifest.path,
+        "sha256": done.manifest.sha256,
+        "landed": done.landed,
+        "duplicates": done.duplicates,
+        "refused": len(done.refused),
+    }
+
+
+@explained("land")
+def check_delivery(dataset: str, landed: Reference) -> None:
+    """Fail when files were refused, so that the run shows it; what could be landed goes on beside this task."""
+    if landed["refused"]:
+        raise DeliveryError(
+            where=f"inbox, {dataset}",
+            expected="every delivered file landed",
+            found=f"{landed['refused']} refused; each is explained in the log of the task `land`",
+            not_done="those files were not landed; all others were",
+            remedy="follow the explanations, then run the DAG again",
+            code="refused",
+        )
+
+
+@explained("pseudonymize")
+def plan(dataset: str, **context: Any) -> Reference:
+    """Return the request for the partitions that wait; skip when there is none."""
+    from cloakhouse.stages.pseudonymize import plan as stage
+
+    settings, contract = _contract(dataset)
+    choice = _choice(contract, context)
+    request = stage(settings, contract, choice.partitions, reprocess=choice.reprocess)
+    if request is None:
+        Progress.of("pseudonymize", dataset).finish("nothing waits", rows=0)
+        raise AirflowSkipException("no partition waits for pseudonymization")
+    return as_reference(request)
+
+
+@explained("validate")
+def validate_protected(dataset: str, **context: Any) -> Reference:
+    """Validate the partitions that wait for it and tell the asset what changed; skip when none waits."""
+    from cloakhouse.stages.validate import validate_protected as stage
+
+    settings, contract = _contract(dataset)
+    catalogue = Catalogue(settings.database)
+    waiting = [p for p in catalogue.protected(dataset).values() if not p.validated]
+    if not waiting:
+        Progress.of("validate", dataset).finish("nothing waits", rows=0)
+        raise AirflowSkipException("no partition waits for validation")
+    evidence = as_reference(stage(settings, contract))
+    _tell_asset(context, {"partitions": len(waiting), "rows": sum(p.rows for p in waiting), **evidence})
+    return evidence
+
+
+@explained("synthesize")
+def synthesize(dataset: str) -> Reference:
+    """Make the synthetic dataset; skip when these inputs are published already."""
+    from cloakhouse.stages.synthesize import synthesize as stage
+
+    manifest = stage(*_contract(dataset))
+    if manifest is None:
+        raise AirflowSkipException("these inputs are published already")
+    return as_reference(manifest)
+
+
+@explained("validate")
+def validate_synthetic(dataset: str, synthesis: Reference) -> Reference:
+    """Put the synthetic dataset through suite and gate; return the evidence."""
+    from cloakhouse.stages.validate import validate_synthetic as stage
+
+    settings, contract = _contract(dataset)
+    return as_reference(stage(settings, contract, from_reference(synthesis)))
+
+
+@explained("publish")
+def publish(dataset: str, evidence: Reference, **context: Any) -> Reference:
+    """Make the validated dataset visible and tell the asset its version."""
+    from cloakhouse.stages.publish import publish as stage
+
+    settings, contract = _contract(dataset)
+    version = stage(settings, contract, from_reference(evidence))
+    released = {**as_reference(version.manifest), "version": version.version, "rows": version.rows}
+    _tell_asset(context, released)
+    return released
+
+
+def as_reference(manifest: ManifestRef) -> Reference:
+    """Return `manifest` as tasks exchange it."""
+    return {"path": manifest.path, "sha256": manifest.sha256}
+
+
+def from_reference(reference: Reference) -> ManifestRef:
+    """Return the manifest reference that a task passed on."""
+    return ManifestRef(reference["path"], reference["sha256"])
+
+
+def _tell_asset(context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    for asset in context["task"].outlets:
+        context["outlet_events"][asset].extra = dict(facts)
