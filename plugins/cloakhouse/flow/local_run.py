@@ -52,7 +52,7 @@ class RunReport:
 
 
 def run(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True) -> int:
-    """Run the path and print the summary; return 0, or 4 when a DAG run failed.
+    """Run the path and print the summary; return 0, or 1 when a DAG run failed.
 
     `weeks` narrows the sample feed (`1-4`). Raises MissingDependency, ConfigurationError, ContractError.
     """
@@ -78,7 +78,7 @@ def run(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sampl
         from cloakhouse.flow.summary import print_summary
 
         print_summary(console, settings, contracts, report)
-    return 0 if report.succeeded else 4
+    return 0 if report.succeeded else 1
 
 
 def _sample(settings: Settings, contracts: dict[str, Contract], weeks: range, seed: int, console: Console) -> int:

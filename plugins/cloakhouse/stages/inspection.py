@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import zlib
 from collections.abc import Iterator
 
@@ -110,14 +111,15 @@ class LineCounter:
 
 
 def check_header(name: str, contract: Contract, first: bytes) -> int:
-    """Return how many columns of a CSV header the contract doesn't declare (0 for other formats).
+    """Return how many columns of the first line the contract doesn't declare: of a CSV header, or of a JSON object.
 
-    Raises DeliveryError when a declared column is missing. Names that were found are not shown: a file
-    without header has a customer there.
+    Raises DeliveryError when a declared column is missing from a CSV header; a JSON line may leave any out, and
+    one that is no object has 0. Names that were found are not shown: a file without header has a customer there.
     """
     feed = contract.feed
-    if feed is None or feed.format != "csv":
-        return 0
+    assert feed is not None
+    if feed.format != "csv":
+        return _undeclared_keys(contract, first)
     try:
         found = next(csv.reader(io.StringIO(first.decode("utf-8")), delimiter=feed.delimiter, strict=True), [])
     except (UnicodeDecodeError, csv.Error):
@@ -135,3 +137,11 @@ def check_header(name: str, contract: Contract, first: bytes) -> int:
             "header",
         )
     return len(found) - len(declared)
+
+
+def _undeclared_keys(contract: Contract, first: bytes) -> int:
+    try:
+        found = json.loads(first)
+    except (ValueError, RecursionError):
+        return 0
+    return len(found.keys() - {column.name for column in contract.columns}) if isinstance(found, dict) else 0

@@ -3,7 +3,8 @@
 For each file of the dataset in the inbox, in name order:
 
 1. the name gives the partition; the registered contract is the one in force;
-2. one pass over the bytes: SHA-256, encryption into a temporary file, gunzip, line count, header;
+2. its SHA-256 is compared with what has landed; then one pass over the bytes: encryption into a temporary
+   file, gunzip, line count, header, and the SHA-256 again, which must be the same;
 3. a fault (empty, truncated, wrong header, too long a line, other content for a landed name) discards the
    temporary file and is reported; the delivery stays in the inbox and the next file goes on;
 4. the encrypted file gets its name, then its manifest, then its row in the control database;
@@ -162,10 +163,22 @@ class _Landing:
             self.refused.append(problem)
             return
         if self._feed.after_landing == "delete":
-            (self._settings.inbox / name).unlink(missing_ok=True)
+            path = self._settings.inbox / name
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as fault:
+                raise storage_error(fault, path, "the file has landed but still lies in the inbox") from None
 
     def _land(self, name: str, partition: str) -> None:
         path = self._settings.inbox / name
+        if dt.date.fromisoformat(partition) < self._feed.first_partition:
+            raise refuse(
+                name,
+                f"a partition from {self._feed.first_partition} on",
+                "an earlier one",
+                "have the sender correct the name, or the contract its firstPartition",
+                "early",
+            )
         digest = _digest(path)
         self._compare_with_landed(name, partition, digest)
         target = LandedObject(self._contract.name, partition, f"{digest[:32]}.chl")

@@ -86,7 +86,7 @@ def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tu
     try:
         reader = pyarrow.csv.open_csv(
             stream,
-            read_options=pyarrow.csv.ReadOptions(block_size=BLOCK, use_threads=False),
+            read_options=pyarrow.csv.ReadOptions(block_size=max(BLOCK, feed.max_line_bytes + 1), use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=feed.delimiter, ignore_empty_lines=False, invalid_row_handler=set_aside
             ),
@@ -147,10 +147,11 @@ def _as_binary(table: pa.Table) -> pa.Table:
 def _json_tables(lines: list[bytes], schema: pa.Schema, bad: BadRows) -> Iterator[pa.Table]:
     """Yield the tables of `lines`; where a block can't be read as a whole it is halved down to the lines at fault."""
     options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    text = b"".join(lines)
     try:
         table = pyarrow.json.read_json(
-            io.BytesIO(b"".join(lines)),
-            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=2 * BLOCK),
+            io.BytesIO(text),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             parse_options=options,
         )
         if table.num_rows == len(lines):

@@ -104,7 +104,8 @@ def _card(contract: Contract, synthesis: dict[str, Any], validation: dict[str, A
             "passed": validation["passed"],
         },
         "limits": (
-            "Synthetic rows; no row is a real one. Relations beyond pairs of columns are not modelled. "
+            "Rows are sampled, not copied; one may equal a real row by chance. Relations beyond pairs of columns are "
+            "not modelled. "
             "Without differential privacy the tests bound only the leaks they test for."
         ),
     }

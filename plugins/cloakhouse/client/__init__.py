@@ -1,0 +1,1 @@
+"""What model teams use: the Python API (`cloakhouse.connect`) and the command line (`cloakhouse`)."""

@@ -1,0 +1,53 @@
+"""The command line. Each command is a thin function over a room that can be called from Python as well."""
+
+from __future__ import annotations
+
+import click
+
+from cloakhouse.client import contracts, reading, running
+from cloakhouse.client.failures import CarefulGroup
+
+EPILOG = """\b
+Shell completion:
+  bash  eval "$(_CLOAKHOUSE_COMPLETE=bash_source cloakhouse)"
+  zsh   eval "$(_CLOAKHOUSE_COMPLETE=zsh_source cloakhouse)"
+  fish  _CLOAKHOUSE_COMPLETE=fish_source cloakhouse | source
+"""
+
+
+@click.group(cls=CarefulGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cloakhouse", prog_name="cloakhouse")
+def cli() -> None:
+    """Cloakhouse: from a retailer's feed to synthetic data that model teams may read.
+
+    Answers go to standard output, messages to standard error. CLOAKHOUSE_HOME names the folder of the installation.
+
+    \b
+    Exit codes:
+      0    done
+      1    a stage did not finish, or an internal error (CLOAKHOUSE_DEBUG=1 shows it)
+      2    usage: the command, a contract or a setting can't be used
+      3    refused by policy
+      4    integrity: data is not what it must be
+      5    not found
+      6    a service (keys, disk, database, program) is unavailable
+      130  interrupted
+    """
+
+
+for command in (
+    running.sample,
+    running.run,
+    running.console,
+    reading.datasets,
+    reading.describe,
+    reading.read,
+    reading.evidence,
+    contracts.contracts,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code (see `cloakhouse -h`)."""
+    cli(prog_name="cloakhouse")

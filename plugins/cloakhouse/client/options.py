@@ -1,0 +1,45 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from cloakhouse.client.failures import OUTPUT
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FIRST_SEED = 2017
+WEEKS_HELP = "Weeks of 2017 to take: 7, or 1-4. All 53 if not given."
+
+
+def output_option(command: Command) -> Command:
+    """Add `--output table|json`; errors are told in the same form."""
+
+    def remember(ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+        ctx.meta[OUTPUT] = value
+        return value
+
+    return click.option(
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        is_eager=True,
+        callback=remember,
+        help="Form of the answer.",
+    )(command)
+
+
+def feed_options(command: Command) -> Command:
+    """Add `--weeks` and `--seed`, which say what sample feed to make."""
+    seed = click.option("--seed", type=click.IntRange(min=0), default=FIRST_SEED, show_default=True, help="Seed.")
+    return click.option("--weeks", metavar="A-B", help=WEEKS_HELP)(seed(command))
+
+
+def chosen_weeks(text: str | None) -> range:
+    """Return the weeks that `text` names, all for None. Raises ConfigurationError for another form."""
+    from cloakhouse.sample import ALL_WEEKS, parse_weeks
+
+    return ALL_WEEKS if text is None else parse_weeks(text)

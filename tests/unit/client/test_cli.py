@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from cloakhouse.client.cli import cli
+from cloakhouse.keys.files import create_once
+from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.settings import Settings
+
+PROGRAM = Path(sys.executable).with_name("cloakhouse")
+CONTRACTS = Settings.from_environment({}).contracts
+Cloakhouse = Callable[..., Result]
+
+
+@pytest.fixture
+def cloakhouse(house: Any) -> Cloakhouse:
+    """Run a command on `house` in this process."""
+
+    def run(*arguments: str, **environment: str) -> Result:
+        return CliRunner().invoke(cli, arguments, env={**house.environment, **environment}, prog_name="cloakhouse")
+
+    return run
+
+
+def run_program(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed program in a process of its own."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("CLOAKHOUSE")}
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env={**clean, "CLOAKHOUSE_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fits(text: str) -> bool:
+    return all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_datasets_as_json(house: Any, cloakhouse: Cloakhouse) -> None:
+    house.publish("zebras_synthetic")
+    version = house.publish("apples_synthetic")
+    result = cloakhouse("datasets", "--output", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert [item["name"] for item in found] == ["apples_synthetic", "people_synthetic", "zebras_synthetic"]
+    assert found[0] == {
+        "name": "apples_synthetic",
+        "version": 1,
+        "zone": "synthetic",
+        "rows": 6,
+        "published": version.published_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    assert cloakhouse("datasets", "--output", "json").stdout == result.stdout
+
+
+def test_datasets_as_table(cloakhouse: Cloakhouse, house: Any) -> None:
+    house.publish("a" * 63)
+    result = cloakhouse("datasets")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "people_synthetic" in result.stdout
+    assert fits(result.stdout)
+
+
+def test_nothing_published(settings: Settings) -> None:
+    Catalogue(settings.database)
+    environment = {"CLOAKHOUSE_HOME": str(settings.home)}
+    result = CliRunner().invoke(cli, ["datasets", "--output", "json"], env=environment)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert "nothing is published" in CliRunner().invoke(cli, ["datasets"], env=environment).stderr
+
+
+def test_read_as_json(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("read", "people_synthetic", "--limit", "5", "--output", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.isascii()
+    rows = json.loads(result.stdout)
+    assert len(rows) == 5
+    assert rows[0] == {
+        "store_id": 1,
+        "value": 1.5,
+        "has_meat": True,
+        "age": "under 35",
+        "day": "2017-01-01",
+        "hour": "2017-01-02T00:00:00",
+        "token": "00" * 16,
+        "price": 1.1,
+    }
+    assert [row["value"] for row in rows] == [1.5, None, None, 4.25, 1e300]
+    assert (rows[2]["store_id"], rows[4]["age"], rows[1]["age"]) == (2**53 + 1, "größer", None)
+
+
+def test_read_of_all_of_all_rows(cloakhouse: Cloakhouse, house: Any) -> None:
+    house.publish("long_synthetic", pa.table({"n": range(25_000)}))
+    result = cloakhouse("read", "long_synthetic", "--limit", "30000", "--output", "json")
+    assert json.loads(result.stdout) == [{"n": n} for n in range(25_000)]
+
+
+@pytest.mark.parametrize(("limit", "rows"), [("0", 0), ("1", 1), ("99", 6), ("99999999999999999999", 6)])
+def test_read_limit(cloakhouse: Cloakhouse, limit: str, rows: int) -> None:
+    result = cloakhouse("read", "people_synthetic@1", "--limit", limit, "--columns", "day, age", "--output", "json")
+    found = json.loads(result.stdout)
+    assert len(found) == rows
+    assert all(list(row) == ["day", "age"] for row in found)
+
+
+def test_read_as_table(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("read", "people_synthetic")
+    assert result.exit_code == 0
+    assert fits(result.stdout)
+    assert "[red]55+[/red]" in result.stdout
+    assert not set(result.stdout) & {"\x1b", "\u202e"}
+    assert len(result.stdout.splitlines()) == 2 + 6
+    assert result.stderr == "no room for: token, price (choose with --columns, or take --output json)\n"
+
+
+def test_a_table_of_many_columns_shows_what_fits_and_names_the_rest(cloakhouse: Cloakhouse, house: Any) -> None:
+    house.publish("wide_synthetic", pa.table({f"column_{i:02d}": ["x" * 60] for i in range(40)}), parts=1)
+    result = cloakhouse("read", "wide_synthetic")
+    assert fits(result.stdout)
+    assert result.stdout.split()[:2] == ["column_00", "column_01"]
+    assert "column_02" not in result.stdout
+    assert "column_02, column_03" in result.stderr
+    assert result.stdout.count("x") == 120
+
+
+def test_describe(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("describe", "people_synthetic", "--output", "json")
+    facts = json.loads(result.stdout)
+    assert (facts["name"], facts["version"], facts["rows"], facts["parents"]) == ("people_synthetic", 1, 6, 3)
+    table = cloakhouse("describe", "people_synthetic@1")
+    assert (table.exit_code, table.stderr) == (0, "")
+    assert fits(table.stdout)
+    for text in ("gaussian copula", "not differentially private", ">= 5", "store_id", facts["published"]):
+        assert text in table.stdout
+
+
+def test_evidence(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("evidence", "people_synthetic", "--output", "json")
+    found = json.loads(result.stdout)
+    assert (found["name"], found["version"], found["passed"]) == ("people_synthetic", 1, True)
+    assert found["gate"][1]["value"] == 7.0
+    assert found["quality"]["expectations"][0]["element_count"] == 6
+    assert found["suite"]["name"] == "people_synthetic-1.0.0"
+    table = cloakhouse("evidence", "people_synthetic")
+    assert (table.exit_code, table.stderr) == (0, "")
+    assert fits(table.stdout)
+    assert "expect_column_values_to_be_between" in table.stdout
+
+
+def damage_nothing(house: Any) -> None:
+    pass
+
+
+def tamper(house: Any) -> None:
+    file = house.files()[0]
+    file.write_bytes(file.read_bytes()[:-9] + b"x" + file.read_bytes()[-8:])
+
+
+def remove(house: Any) -> None:
+    house.files()[1].unlink()
+
+
+def swap_in_plaintext(house: Any) -> None:
+    pq.write_table(pa.table({"store_id": [424242]}), house.files()[0])
+
+
+def swap_two_files(house: Any) -> None:
+    first, second = house.files()
+    body = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(body)
+
+
+def change_manifest(house: Any) -> None:
+    (file,) = house.files("**/release-*.json")
+    file.write_text(file.read_text().replace('"rows":6', '"rows":7'))
+
+
+def replace_keystore(house: Any) -> None:
+    masters = house.home / "keystore" / "masters.json"
+    document = json.loads(masters.read_text())
+    for versions in document["keys"].values():
+        versions[0]["key"] = "A" * 43 + "="
+    masters.unlink()
+    create_once(masters, json.dumps(document).encode())
+
+
+def remove_keystore(house: Any) -> None:
+    (house.home / "keystore" / "masters.json").unlink()
+
+
+def open_keystore_to_all(house: Any) -> None:
+    (house.home / "keystore" / "masters.json").chmod(0o644)
+
+
+def spoil_database(house: Any) -> None:
+    for file in house.home.glob("control.db*"):
+        file.write_bytes(b"424242" * 1000)
+
+
+def remove_database(house: Any) -> None:
+    for file in house.home.glob("control.db*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize(
+    ("damage", "name", "exit_code", "code"),
+    [
+        (damage_nothing, "unknown", 5, "not-found"),
+        (damage_nothing, "people_synthetic@2", 5, "not-found"),
+        (damage_nothing, "people_synthetic@x", 2, "configuration.name"),
+        (damage_nothing, "../people_synthetic", 2, "configuration.name"),
+        (damage_nothing, "people\u202e_synthetic", 2, "configuration.name"),
+        (damage_nothing, "people_synthetic --columns=email", 5, "not-found.columns"),
+        (damage_nothing, "people_synthetic --columns=", 5, "not-found.columns"),
+        (tamper, "people_synthetic", 4, "integrity"),
+        (remove, "people_synthetic", 4, "integrity"),
+        (swap_in_plaintext, "people_synthetic", 4, "integrity"),
+        (swap_two_files, "people_synthetic", 4, "integrity"),
+        (change_manifest, "people_synthetic", 4, "integrity"),
+        (replace_keystore, "people_synthetic", 6, "key.context"),
+        (remove_keystore, "people_synthetic", 6, "key.missing"),
+        (open_keystore_to_all, "people_synthetic", 6, "key.mode"),
+        (spoil_database, "people_synthetic", 4, "integrity.database"),
+        (remove_database, "people_synthetic", 5, "not-found.home"),
+    ],
+)
+def test_bad_input_has_its_exit_code_and_an_explanation(
+    house: Any, cloakhouse: Cloakhouse, damage: Callable[[Any], None], name: str, exit_code: int, code: str, output: str
+) -> None:
+    damage(house)
+    result = cloakhouse("read", *name.split(" "), "--output", output)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert "424242" not in result.stderr
+    assert "Traceback" not in result.stderr
+    if output == "json":
+        error = json.loads(result.stderr)
+        assert error["code"] == code
+        assert all(error[key] for key in ("where", "expected", "found", "not_done", "remedy"))
+    else:
+        assert result.stderr.startswith(f"{code} at ")
+        assert "\n  to do:    " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["read"],
+        ["read", "people_synthetic", "--limit", "-1"],
+        ["read", "people_synthetic", "--limit", "many"],
+        ["datasets", "--output", "xml"],
+        ["sample"],
+        ["sample", "--out", "x", "--seed", "-1"],
+        ["sample", "--out", "x", "--weeks", "0-99"],
+        ["run", "--weeks", "b-a"],
+        ["console", "--port", "99999"],
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(
+    cloakhouse: Cloakhouse, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cloakhouse(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not (tmp_path / "x").exists()
+
+
+def test_contracts(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("contracts", "--output", "json")
+    found = {item["name"]: item for item in json.loads(result.stdout)}
+    assert list(found) == sorted(found)
+    assert found["customers"]["kind"] == "feed"
+    assert sum(found["customers"]["treatments"].values()) == found["customers"]["columns"]
+    table = cloakhouse("contracts")
+    assert (table.exit_code, table.stderr) == (0, "")
+    assert fits(table.stdout)
+    assert len(table.stdout.splitlines()) == 4 + len(found)
+
+
+def test_contract_treatments(cloakhouse: Cloakhouse) -> None:
+    found = json.loads(cloakhouse("contracts", "--treatments", "--output", "json").stdout)
+    assert {"name", "summary", "protects", "keeps", "types", "parameters"} == set(found[0])
+    assert "format-preserving token" in {item["name"] for item in found}
+    table = cloakhouse("contracts", "--treatments")
+    assert fits(table.stdout)
+    assert "format-preserving token" in table.stdout
+
+
+def test_contracts_of_a_folder_that_is_not_there(cloakhouse: Cloakhouse, tmp_path: Path) -> None:
+    result = cloakhouse("contracts", CLOAKHOUSE_CONTRACTS=str(tmp_path / "absent"))
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "CLOAKHOUSE_CONTRACTS" in result.stderr
+
+
+def test_contract_check(cloakhouse: Cloakhouse, tmp_path: Path) -> None:
+    good = CONTRACTS / "customers.odcs.yaml"
+    result = cloakhouse("contracts", "check", str(good), "--output", "json")
+    assert json.loads(result.stdout)["name"] == "customers"
+    assert cloakhouse("contracts", "check", str(good)).exit_code == 0
+    bad = tmp_path / "treatment_unknown.odcs.yaml"
+    bad.write_text(good.read_text().replace("value: drop}", "value: burn}", 1))
+    assert bad.read_text() != good.read_text()
+    refused = cloakhouse("contracts", "check", str(bad), "--output", "json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert json.loads(refused.stderr)["where"].startswith("treatment_unknown.odcs.yaml:")
+    for path in (tmp_path / "absent.yaml", tmp_path, Path("/dev/zero")):
+        assert cloakhouse("contracts", "check", str(path)).exit_code == 5
+
+
+def test_sample(cloakhouse: Cloakhouse, tmp_path: Path) -> None:
+    out = tmp_path / "feed"
+    result = cloakhouse("sample", "--out", str(out), "--weeks", "2", "--output", "json")
+    assert result.exit_code == 0
+    found = {item["dataset"]: item for item in json.loads(result.stdout)}
+    assert found["transactions"]["bytes"] == (out / "transactions-2017-01-02.csv.gz").stat().st_size
+    assert (found["transactions"]["real_columns"], found["transactions"]["generated_columns"]) == (11, 2)
+    assert found["customers"]["bad_rows"] == 2
+    assert result.stderr.splitlines()[-1].endswith(str(out / "ABOUT-THIS-FEED.txt"))
+    assert "3/3 transactions-2017-01-02.csv.gz" in result.stderr
+
+
+def test_sample_onto_a_disk_that_refuses(cloakhouse: Cloakhouse) -> None:
+    result = cloakhouse("sample", "--out", "/proc/nowhere", "--weeks", "2")
+    assert (result.exit_code, result.stdout) == (6, "")
+
+
+def test_run_passes_its_options_on_and_ends_with_its_code(
+    cloakhouse: Cloakhouse, house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+
+    def stand_in(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True) -> int:
+        calls.append((settings.home, weeks, seed, sample))
+        return 4
+
+    monkeypatch.setattr("cloakhouse.flow.local_run.run", stand_in)
+    assert cloakhouse("run").exit_code == 4
+    assert cloakhouse("run", "--weeks", "1-4", "--seed", "7", "--no-sample").exit_code == 4
+    assert calls == [(house.home, None, 2017, True), (house.home, "1-4", 7, False)]
+
+
+def test_help_and_version(cloakhouse: Cloakhouse) -> None:
+    for flag in ("-h", "--help"):
+        text = cloakhouse(flag).stdout
+        assert "Exit codes:" in text
+        assert "_CLOAKHOUSE_COMPLETE=bash_source" in text
+    assert not [line for line in cloakhouse("-h").stdout.splitlines()[1:] if line.endswith("...")]
+    for command in cli.commands:
+        assert cloakhouse(command, "-h").exit_code == 0
+    assert cloakhouse("--version").stdout == "cloakhouse, version 0.1.0\n"
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, OSError, MemoryError, AssertionError])
+def test_an_unforeseen_fault_is_one_line_without_values(
+    cloakhouse: Cloakhouse, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise fault("jane.doe@example.com")
+
+    monkeypatch.setattr("cloakhouse.client.api.connect", fail)
+    result = cloakhouse("datasets", "--output", "json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"internal error: {fault.__name__} ")
+    assert isinstance(cloakhouse("datasets", CLOAKHOUSE_DEBUG="1").exception, fault)
+
+
+def test_a_library_that_is_not_installed_is_told(cloakhouse: Cloakhouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+    result = cloakhouse("datasets")
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "`rich.table`" in result.stderr
+
+
+def test_the_program_writes_pure_json_and_leaves_nothing_in_temporary_folders(house: Any, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = run_program(
+        house.home, "read", "people_synthetic", "--output", "json", TMPDIR=str(temporary), LC_ALL="C", FORCE_COLOR="1"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)) == 6
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_program_shows_tables_in_any_encoding(house: Any) -> None:
+    done = run_program(house.home, "read", "people_synthetic", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "gr\\xf6\\xdfer" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_the_program_ends_with_the_exit_code(house: Any, tmp_path: Path) -> None:
+    assert run_program(house.home, "describe", "unknown").returncode == 5
+    assert run_program(tmp_path / "absent", "datasets").returncode == 5
+    assert not (tmp_path / "absent").exists()
+    house.files()[0].unlink()
+    broken = run_program(house.home, "read", "people_synthetic")
+    assert (broken.returncode, broken.stdout) == (4, "")
+
+
+def test_a_lake_that_is_no_folder_is_an_integrity_error(house: Any) -> None:
+    (house.home / "lake").rename(house.home / "elsewhere")
+    (house.home / "lake").write_text("a file")
+    quiet = run_program(house.home, "describe", "people_synthetic")
+    assert (quiet.returncode, "Traceback" in quiet.stderr) == (4, False)
+
+
+def test_the_program_stops_quietly_when_nobody_reads_on(house: Any) -> None:
+    house.publish("long_synthetic", pa.table({"n": range(100_000)}))
+    command = f"'{PROGRAM}' read long_synthetic --limit 100000 --output json | head -1"
+    environment = {**os.environ, "CLOAKHOUSE_HOME": str(house.home)}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+def test_an_interrupt_is_exit_code_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [PROGRAM, "sample", "--out", tmp_path / "feed"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        stream = process.stderr
+        assert isinstance(stream, io.TextIOBase)
+        assert stream.readline().startswith("1/55")
+        process.send_signal(signal.SIGINT)
+        rest = stream.read()
+    assert process.returncode == 130
+    assert rest.endswith("interrupted\n")
+    assert "Traceback" not in rest
+
+
+def test_shell_completion(tmp_path: Path) -> None:
+    done = run_program(tmp_path, _CLOAKHOUSE_COMPLETE="bash_source")
+    assert done.returncode == 0
+    assert "_cloakhouse_completion" in done.stdout
+    words = run_program(tmp_path, _CLOAKHOUSE_COMPLETE="bash_complete", COMP_WORDS="cloakhouse da", COMP_CWORD="1")
+    assert words.stdout == "plain,datasets\n"
