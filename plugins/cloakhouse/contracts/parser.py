@@ -133,7 +133,7 @@ def _build(source: Source) -> Contract:
         raise root.fault("customProperties", "a property `dataset`", "none", "declare owner, purpose, legalBasis, ...")
     facts = Fields(source, properties["dataset"])
     kind = Kind(facts.choice("kind", [k.value for k in Kind]))
-    for other in properties.keys() - {"dataset", *PROPERTIES_OF[kind]}:
+    for other in sorted(properties.keys() - {"dataset", *PROPERTIES_OF[kind]}):
         raise source.error(
             properties[other][:-1],
             expected=f"of a {kind} contract: dataset, " + ", ".join(PROPERTIES_OF[kind]),
@@ -303,7 +303,7 @@ def _treatment(
     node = properties["treatment"]
     value: Any = source.data
     for step in node:
-        value = value[step]
+        value = value.get(step) if isinstance(value, dict) else value[step]
     name, parameters = (value, {}) if isinstance(value, str) else _single(source, node, value)
     fault = treatments.fault_in(name, parameters, logical_type)
     if fault:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.source import Path, Source
-from cloakhouse.errors import ContractError
 
 Named = tuple[Path, str, str]  # node that names it, dataset, column
 
