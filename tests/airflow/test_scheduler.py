@@ -40,9 +40,11 @@ def test_assets_carry_the_feed_from_the_inbox_to_publication(console: Console) -
         assert console.finished(dag_id, "scheduled")["state"] == "success"
     console.unpause("protect_transactions")
     assert console.finished("protect_transactions", "scheduled")["state"] == "success"
-    for name in ("baskets_synthetic", "households_synthetic"):
+    catalogue, names = Catalogue(console.settings.database), ("baskets_synthetic", "households_synthetic")
+    until(lambda: all(catalogue.versions(name) for name in names), 240, "both datasets to be published")
+    for name in names:
         assert console.finished(f"publish_{name}", "asset_triggered")["state"] == "success"
-        assert [v.version for v in Catalogue(console.settings.database).versions(name)] == [1]
+        assert [v.version for v in catalogue.versions(name)] == [1]
 
 
 def test_asset_events_hold_references_and_counts_only(console: Console) -> None:

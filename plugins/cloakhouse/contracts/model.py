@@ -220,7 +220,7 @@ class Contract:
         digest: SHA-256 (hex) of the parsed content; comments and layout don't count.
         retention_days: per zone, days after which data is due for deletion.
         unit_of_privacy: column or noun that the guarantees are stated for.
-        min_k / quasi_identifiers (feeds): classes smaller than min_k are suppressed in the protected zone.
+        feed: how it is delivered (feeds). synthesis, gate: how it is made and released (synthetic datasets).
     """
 
     name: str

@@ -1,8 +1,8 @@
 """DAGs from data contracts. At parse time the contracts are read, and nothing else is imported or read.
 
 A feed gets `protect_<dataset>`:  land -> plan -> pseudonymize (Spark) -> validate, and check_delivery beside.
-A synthetic dataset gets `publish_<dataset>`:  synthesize -> validate -> publish, started by the assets it is
-made from. One run takes every partition that waits; a backfill takes those of its interval.
+A synthetic dataset gets `publish_<dataset>`:  synthesize -> validate -> publish, started when any of the assets
+it is made from changes. One run takes every partition that waits; a backfill takes those of its interval.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, TriggerRule, task
+from airflow.sdk import DAG, Asset, AssetAny, CronDataIntervalTimetable, Param, TriggerRule, task
 
 from cloakhouse.contracts.model import Contract, Kind, Period
 from cloakhouse.contracts.parser import load_contracts
@@ -76,7 +76,7 @@ def _synthetic_dag(contract: Contract) -> DAG:
     with DAG(
         dag_id=f"publish_{name}",
         description=f"synthesize, validate and publish {contract.description}",
-        schedule=[protected_asset(source) for source in contract.sources],
+        schedule=AssetAny(*(protected_asset(source) for source in contract.sources)),
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,

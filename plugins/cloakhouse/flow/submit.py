@@ -103,7 +103,7 @@ def write_properties(settings: Settings, master: str, folder: Path) -> Path:
     own = {"spark.authenticate.secret": secrets.token_hex(32), "spark.local.dir": str(folder)}
     if master.startswith("local"):
         own |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    own["spark.driver.extraJavaOptions"] = f"-Djava.io.tmpdir={folder} -XX:-UsePerfData -Duser.timezone=UTC"
+    own["spark.driver.extraJavaOptions"] = f'"-Djava.io.tmpdir={folder}" -XX:-UsePerfData -Duser.timezone=UTC'
     own["spark.sql.warehouse.dir"] = str(folder / "warehouse")
     path = folder / "spark.properties"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -183,15 +183,12 @@ class _Watchdog:
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
-    """End a process and everything it started: SIGTERM, and SIGKILL after a bounded wait."""
+    """End a process and its group: SIGTERM, then SIGKILL for the rest, at the latest after a bounded wait."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=KILL_AFTER_S)
-        except subprocess.TimeoutExpired:
-            continue
-        return
 
 
 def _python() -> str:

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, DeliveryError
+from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound
 from cloakhouse.flow.partitions import Choice, choose
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.progress import Progress
@@ -104,10 +104,10 @@ def plan(dataset: str, **context: Any) -> Reference:
 def validate_protected(dataset: str, **context: Any) -> Reference:
     """Validate the partitions that wait for it and tell the asset what changed; skip when none waits."""
     from cloakhouse.stages.validate import validate_protected as stage
+    from cloakhouse.stages.validate import waiting_partitions
 
     settings, contract = _contract(dataset)
-    catalogue = Catalogue(settings.database)
-    waiting = [p for p in catalogue.protected(dataset).values() if not p.validated]
+    waiting = waiting_partitions(Catalogue(settings.database), contract)
     if not waiting:
         Progress.of("validate", dataset).finish("nothing waits", rows=0)
         raise AirflowSkipException("no partition waits for validation")
@@ -118,13 +118,31 @@ def validate_protected(dataset: str, **context: Any) -> Reference:
 
 @explained("synthesize")
 def synthesize(dataset: str) -> Reference:
-    """Make the synthetic dataset; skip when these inputs are published already."""
+    """Make the synthetic dataset; skip while a source has no validated data, or when these inputs are published."""
     from cloakhouse.stages.synthesize import synthesize as stage
 
-    manifest = stage(*_contract(dataset))
+    settings, contract = _contract(dataset)
+    absent = _sources_without_data(settings, contract)
+    if absent:
+        Progress.of("synthesize", dataset).finish("waits for validated data of " + ", ".join(absent), rows=0)
+        raise AirflowSkipException("a source has no validated data yet")
+    manifest = stage(settings, contract)
     if manifest is None:
         raise AirflowSkipException("these inputs are published already")
     return as_reference(manifest)
+
+
+def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
+    from cloakhouse.stages.sources import current_partitions
+
+    contracts, catalogue = load_contracts(settings.contracts), Catalogue(settings.database)
+    absent = []
+    for name in contract.sources:
+        try:
+            current_partitions(catalogue, contracts[name])
+        except NotFound:
+            absent.append(name)
+    return absent
 
 
 @explained("validate")

@@ -110,10 +110,13 @@ def locked(path: Path, wait_s: float, what: str) -> Iterator[None]:
     """Hold an exclusive lock on `path` (created if need be) during the block.
 
     The kernel drops the lock when the process ends, however it ends. Raises StageError when another
-    process still holds it after `wait_s` seconds.
+    process still holds it after `wait_s` seconds, StorageError when the file can't be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as fault:
+        raise storage_error(fault, path, "nothing was started") from None
     try:
         deadline = time.monotonic() + wait_s
         while True:

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cloakhouse.errors import KeyServiceError
-from cloakhouse.keys.files import locked, replacing
+from cloakhouse.keys.files import locked, replacing, storage_error
 from cloakhouse.keys.protocol import Context, KeyName
 from cloakhouse.keys.secret import SecretKey
 
@@ -83,7 +83,7 @@ class LocalKeyService:
     def _load(self) -> dict[str, dict[int, bytes]]:
         try:
             mode = self._file.stat().st_mode
-            text = self._file.read_text(encoding="utf-8")
+            text = self._file.read_bytes()
         except FileNotFoundError:
             return {}
         except OSError as fault:
@@ -92,15 +92,22 @@ class LocalKeyService:
             raise _refused("masters.json", "mode 0600", f"mode {stat.S_IMODE(mode):04o}", "mode")
         try:
             document = json.loads(text)
-            return {
+            keys = {
                 name: {int(v["version"]): base64.b64decode(v["key"], validate=True) for v in versions}
                 for name, versions in document["keys"].items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise _refused("masters.json", "a keystore of format 1", "a damaged file", "damaged") from None
+            sound = document["format"] == 1 and all(keys.values())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            sound = False
+        if not sound or any(len(key) != 32 for versions in keys.values() for key in versions.values()):
+            raise _refused("masters.json", "a keystore of format 1", "a damaged file", "damaged")
+        return keys
 
     def _add(self, name: str) -> dict[str, dict[int, bytes]]:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as fault:
+            raise storage_error(fault, self._folder, "no master key was made") from None
         with locked(self._folder / ".lock", LOCK_WAIT_S, "keystore"):
             keys = self._load()
             if name in keys:

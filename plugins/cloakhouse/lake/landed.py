@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.files import replacing, storage_error
-from cloakhouse.keys.protocol import FILE, KeyName, KeyService, new_data_key, zone_key
+from cloakhouse.keys.protocol import FILE, KeyService, new_data_key, zone_key
 from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter
 
 MAGIC = b"CHL1"
@@ -59,9 +59,7 @@ def landing(lake: Path, target: LandedObject, service: KeyService) -> Iterator[E
     key = new_data_key()
     context = target.context()
     wrapped = service.wrap(name, key, context)
-    header = json.dumps(
-        {"format": 1, "key": name, "wrapped": base64.b64encode(wrapped).decode(), "context": context}
-    ).encode()
+    header = _encode(base64.b64encode(wrapped).decode(), context)
     with replacing(lake / target.path) as sink:
         sink.write(MAGIC + struct.pack(">I", len(header)) + header)
         writer = EncryptingWriter(sink, key, _associated_data(context))
@@ -89,22 +87,29 @@ def opened(lake: Path, target: LandedObject, service: KeyService) -> Iterator[Bi
         (length,) = struct.unpack(">I", start[4:])
         header = _header(source.read(length) if length <= MAX_HEADER else b"", target)
         context = target.context()
-        if header["context"] != context:
-            raise _broken(target, "the header of this object", "the header of another")
-        key = service.unwrap(KeyName(header["key"]), base64.b64decode(header["wrapped"]), context)
+        key = service.unwrap(zone_key(ZONE, FILE), base64.b64decode(header["wrapped"]), context)
         reader = DecryptingReader(source, key, _associated_data(context), target.path)
         yield io.BufferedReader(reader, 1 << 20)
 
 
+def _encode(wrapped: str, context: dict[str, str]) -> bytes:
+    header = {"format": 1, "key": zone_key(ZONE, FILE), "wrapped": wrapped, "context": context}
+    return json.dumps(header).encode()
+
+
 def _header(raw: bytes, target: LandedObject) -> dict[str, Any]:
+    """Return the header in `raw`, which must be the one form that `landing` writes, to the byte."""
     try:
-        header = json.loads(raw)
-        if header["format"] == 1 and header["key"] == zone_key(ZONE, FILE) and isinstance(header["wrapped"], str):
-            base64.b64decode(header["wrapped"], validate=True)
-            return dict(header)
-    except (ValueError, KeyError, TypeError):
+        header: dict[str, Any] = json.loads(raw)
+        wrapped = base64.b64encode(base64.b64decode(header["wrapped"], validate=True)).decode()
+        context = header["context"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _broken(target, "a header of format 1", "a damaged one") from None
-    raise _broken(target, "a header of format 1", "an unknown one")
+    if context != target.context():
+        raise _broken(target, "the header of this object", "the header of another")
+    if raw != _encode(wrapped, target.context()):
+        raise _broken(target, "a header of format 1", "one of another form")
+    return header
 
 
 def _associated_data(context: dict[str, str]) -> bytes:

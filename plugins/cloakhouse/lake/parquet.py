@@ -17,6 +17,7 @@ import base64
 import contextlib
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,13 +28,15 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
 from cloakhouse.contracts.model import ColumnClass
-from cloakhouse.errors import IntegrityError, StorageError
+from cloakhouse.errors import IntegrityError, NotFound, StorageError
 from cloakhouse.keys.files import fsync_folder, storage_error, temporary_beside
 from cloakhouse.keys.protocol import FOOTER, KeyName, KeyService, master_key, zone_key
 from cloakhouse.keys.secret import SecretKey
 
 MAGIC = b"PARE"
+UNNAMEABLE = frozenset(",;:")  # they separate names in the encryption configuration
 CACHE_LIFETIME = dt.timedelta(minutes=10)
+ROWS_PER_GROUP = 131_072
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,30 @@ def _context(name: KeyName) -> dict[str, str]:
     return {"use": "parquet", "key": name}
 
 
+class _RowGroups:
+    """Gathers batches into row groups of a useful size; holds one group at most."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self.rows = 0
+        self._writer = writer
+        self._waiting: list[pa.Table] = []
+        self._count = 0
+
+    def add(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Take a batch; write the group once it is full."""
+        self._waiting.append(pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch)
+        self._count += batch.num_rows
+        self.rows += batch.num_rows
+        if self._count >= ROWS_PER_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._count:
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROWS_PER_GROUP)
+        self._waiting, self._count = [], 0
+
+
 class TableStore:
     """Reads and writes encrypted tables below one lake folder. One per process; keeps the key cache."""
 
@@ -91,14 +118,6 @@ class TableStore:
         target = self._lake / path
         temporary = temporary_beside(target)
         entries: list[FileEntry] = []
-        rows = 0
-
-        def write(batch: pa.RecordBatch | pa.Table) -> None:
-            nonlocal rows
-            rows += batch.num_rows
-            table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
-            writer.write_table(table)
-
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             configuration = pe.EncryptionConfiguration(
@@ -119,11 +138,13 @@ class TableStore:
                 encryption_properties=properties,
                 coerce_timestamps="us",
             ) as writer:
-                yield write, entries
+                groups = _RowGroups(writer)
+                yield groups.add, entries
+                groups.flush()
             size, digest = _make_durable(temporary)
             temporary.replace(target)
             fsync_folder(target.parent)
-            entries.append(FileEntry(path, size, rows, digest))
+            entries.append(FileEntry(path, size, groups.rows, digest))
         except OSError as fault:
             raise _storage(fault, target) from None
         finally:
@@ -137,16 +158,17 @@ class TableStore:
         return entries[0]
 
     def read(self, entry: FileEntry, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows of one file, optionally only `columns`. Raises IntegrityError, KeyServiceError."""
+        """Return the rows of one file, optionally only `columns`. Raises IntegrityError, KeyServiceError, and
+        NotFound for a column that the file doesn't have."""
         with self._opened(entry) as file:
-            return file.read(columns=list(columns) if columns is not None else None)
+            return file.read(columns=_present(file, entry, columns))
 
     def batches(
         self, entry: FileEntry, columns: Sequence[str] | None = None, rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one file in batches of at most `rows`. Raises as `read`."""
         with self._opened(entry) as file:
-            yield from file.iter_batches(batch_size=rows, columns=list(columns) if columns is not None else None)
+            yield from file.iter_batches(batch_size=rows, columns=_present(file, entry, columns))
 
     @contextlib.contextmanager
     def _opened(self, entry: FileEntry) -> Iterator[pq.ParquetFile]:
@@ -157,22 +179,27 @@ class TableStore:
         properties = self._factory.file_decryption_properties(
             self._connection, pe.DecryptionConfiguration(cache_lifetime=CACHE_LIFETIME)
         )
-        file = pq.ParquetFile(path, decryption_properties=properties)
-        with file:
-            if file.metadata.num_rows != entry.rows:
-                raise _tampered(entry, f"{entry.rows} rows", f"{file.metadata.num_rows} rows")
-            yield file
+        try:
+            with pq.ParquetFile(path, decryption_properties=properties) as file:
+                if file.metadata.num_rows != entry.rows:
+                    raise _tampered(entry, f"{entry.rows} rows", f"{file.metadata.num_rows} rows")
+                yield file
+        except (OSError, pa.ArrowException) as fault:
+            if isinstance(fault, OSError) and fault.errno is not None:
+                raise storage_error(fault, path, "the file was not read") from None
+            raise _tampered(entry, "pages and a footer with valid tags", "others") from None
 
     @staticmethod
     def _column_keys(path: str, schema: pa.Schema, classes: Mapping[str, ColumnClass]) -> dict[str, list[str]]:
         zone = path.split("/", 1)[0]
         keys: dict[str, list[str]] = {}
         for name in schema.names:
-            if name not in classes or pa.types.is_nested(schema.field(name).type):
+            nameable = name == name.strip(" ") != "" and not set(name) & UNNAMEABLE and schema.names.count(name) == 1
+            if name not in classes or not nameable or pa.types.is_nested(schema.field(name).type):
                 raise IntegrityError(
                     where=f"{path}, column {name}",
-                    expected="a flat column with a class, and so a key",
-                    found="none: Parquet would write it in plaintext",
+                    expected="a flat column with a class, and so a key, and a name of its own without any of , ; :",
+                    found="another: Parquet might write it in plaintext",
                     not_done="the file was not written",
                     remedy="declare the column with its class in the contract",
                 )
@@ -180,11 +207,26 @@ class TableStore:
         return keys
 
 
+def _present(file: pq.ParquetFile, entry: FileEntry, columns: Sequence[str] | None) -> list[str] | None:
+    """Return `columns` as a list; pyarrow would leave out an unknown one without a word."""
+    if columns is None:
+        return None
+    names = file.schema_arrow.names
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise NotFound(
+            where=entry.path,
+            expected=f"a column `{missing[0]}`",
+            found=f"{len(names)} columns of other names",
+            not_done="nothing of it was read",
+            remedy="compare the contract's version with the one that the file was written under",
+        )
+    return list(columns)
+
+
 def _make_durable(path: Path) -> tuple[int, str]:
     """Check that the finished file is encrypted, fsync it, return (bytes, SHA-256)."""
     with path.open("rb") as stream:
-        import os
-
         os.fsync(stream.fileno())
         size, digest = _digest(stream)
         stream.seek(0)

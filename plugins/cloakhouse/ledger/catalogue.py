@@ -137,6 +137,11 @@ class Catalogue:
         with self._engine.connect() as connection:
             return {row.partition: _protected(row) for row in connection.execute(query)}
 
+    def anything_protected(self) -> bool:
+        """Return whether any partition of any dataset was ever protected: tokens are in use from then on."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(db.protected_partition.c.dataset).limit(1)).first() is not None
+
     def record_protected(self, partitions: Iterable[ProtectedPartition]) -> None:
         """Make `partitions` the current ones, all in one transaction."""
         table = db.protected_partition

@@ -90,7 +90,7 @@ class LineCounter:
         if len(ends) == 0:
             longest = self._open = self._open + len(piece)
         else:
-            inner = int(np.diff(ends).max()) if len(ends) > 1 else 0
+            inner = int(np.diff(ends).max()) - 1 if len(ends) > 1 else 0
             longest = max(self._open + int(ends[0]), inner)
             self._feeds += len(ends)
             self._open = len(piece) - int(ends[-1]) - 1

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloakhouse.contracts.model import Contract, Feed
+from cloakhouse.contracts.model import Contract, Feed, Period
 from cloakhouse.errors import CloakhouseError, ConfigurationError
 from cloakhouse.keys.files import TEMPORARY, locked, storage_error
 from cloakhouse.keys.protocol import FILE, KeyService, zone_key
@@ -195,8 +195,11 @@ class _Landing:
         self._record(partition, target, scan)
 
     def _compare_with_landed(self, name: str, partition: str, digest: str) -> None:
+        snapshot = self._feed.period is Period.SNAPSHOT
+        if snapshot and self._known and self._known[max(self._known)][-1].sha256 == digest:
+            raise _AlreadyLanded  # the state has not changed since
         for other, revisions in self._known.items():
-            if any(delivery.sha256 == digest for delivery in revisions) and other != partition:
+            if any(delivery.sha256 == digest for delivery in revisions) and other != partition and not snapshot:
                 raise refuse(
                     name,
                     "content that was not delivered before",

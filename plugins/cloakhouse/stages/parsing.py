@@ -1,6 +1,7 @@
 """From the bytes of a delivery to typed columns, by contract; what doesn't fit is set aside with a reason code.
 
-Columns that the contract doesn't declare never get past this parser (minimisation). Work goes a column at a
+Columns that the contract doesn't declare never get past this parser (minimisation). Lines of CSV that aren't one
+record each were set aside before it (`cloakhouse.stages.lines`). Work goes a column at a
 time: a column is cast as a whole, and only where that fails are the rows at fault found, by halving.
 
 Reason codes: broken_encoding, missing_value, wrong_type, wrong_form, out_of_range, wrong_field_count, not_json;
@@ -12,6 +13,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -25,8 +28,8 @@ import pyarrow.json
 
 from cloakhouse.contracts.model import Column, Contract, Feed
 from cloakhouse.errors import StageError
+from cloakhouse.stages.lines import BLOCK, SoundLines
 
-BLOCK = 4 << 20  # bytes
 TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "integer": pa.int64(),
@@ -36,6 +39,7 @@ TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
 }
 JSON_NATIVE = ("integer", "number", "boolean")
+TOP_LEVEL_NULL = re.compile(rb"(?:\A|\n|\})[\s\x00\xef\xbb\xbf]*null")  # pyarrow 26 dies of it (SIGSEGV)
 SEPARATOR = b"\x1f"
 Flags = npt.NDArray[np.bool_]
 
@@ -75,20 +79,19 @@ def parse(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[Parsed]:
 
 
 def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tuple[pa.Table, BadRows]]:
-    pending = BadRows()
+    pending: deque[tuple[str, bytes]] = deque()  # filled by the thread that reads ahead
 
-    def set_aside(row: Any) -> str:
-        text = row.text
-        pending.add("wrong_field_count", "", text.encode("utf-8", "surrogateescape") if text else b"")
+    def wrong_field_count(row: Any) -> str:
+        pending.append(("wrong_field_count", (row.text or "").encode()))
         return "skip"
 
     names = [column.name for column in contract.columns]
     try:
         reader = pyarrow.csv.open_csv(
-            stream,
+            io.BufferedReader(SoundLines(stream, feed.delimiter, lambda *fault: pending.append(fault)), BLOCK),
             read_options=pyarrow.csv.ReadOptions(block_size=max(BLOCK, feed.max_line_bytes + 1), use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=feed.delimiter, ignore_empty_lines=False, invalid_row_handler=set_aside
+                delimiter=feed.delimiter, ignore_empty_lines=False, invalid_row_handler=wrong_field_count
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=names,
@@ -106,15 +109,17 @@ def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tu
             break
         except pa.ArrowInvalid:
             raise _unreadable(contract) from None
-        bad, pending.reasons, pending.columns, pending.records = (
-            BadRows(pending.reasons, pending.columns, pending.records),
-            [],
-            [],
-            [],
-        )
-        yield pa.Table.from_batches([batch]), bad
-    if pending.reasons:
-        yield pa.table({name: pa.array([], pa.binary()) for name in names}), pending
+        yield pa.Table.from_batches([batch]), _drained(pending)
+    if pending:
+        yield pa.table({name: pa.array([], pa.binary()) for name in names}), _drained(pending)
+
+
+def _drained(pending: deque[tuple[str, bytes]]) -> BadRows:
+    bad = BadRows()
+    while pending:
+        reason, record = pending.popleft()
+        bad.add(reason, "", record)
+    return bad
 
 
 def _unreadable(contract: Contract) -> StageError:
@@ -149,6 +154,8 @@ def _json_tables(lines: list[bytes], schema: pa.Schema, bad: BadRows) -> Iterato
     options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     text = b"".join(lines)
     try:
+        if TOP_LEVEL_NULL.search(text) and (len(lines) > 1 or _json_fault(text)[0] != "wrong_type"):
+            raise pa.ArrowInvalid("null in place of an object")
         table = pyarrow.json.read_json(
             io.BytesIO(text),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, NotFound, StageError
+from cloakhouse.errors import CloakhouseError, StageError
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.files import locked
 from cloakhouse.keys.service import open_key_service
@@ -63,7 +63,7 @@ def plan(
 
     A partition waits when its newest delivery, or the contract's version, is not the one it was protected from;
     `reprocess` takes it anyway. `partitions` (ISO dates) limits the choice.
-    Raises ContractError when the contract changed without a new version, NotFound for a missing reference.
+    Raises ContractError when the contract changed without a new version, StageError for a missing reference.
     """
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
@@ -105,12 +105,13 @@ def _references(contract: Contract, catalogue: Catalogue) -> dict[str, list[dict
             continue
         current = list(catalogue.protected(column.reference.dataset).values())
         if not current:
-            raise NotFound(
+            raise StageError(
                 where=f"{contract.name}.{column.name}",
                 expected=f"the dataset `{column.reference.dataset}` in the protected zone, which it refers to",
                 found="no partition of it",
                 not_done=f"no partition of {contract.name} was pseudonymized; landed files wait",
-                remedy=f"deliver `{column.reference.dataset}` and run its DAG first",
+                remedy=f"deliver `{column.reference.dataset}` and run its DAG first; this task tries again by itself",
+                code="reference",
             )
         found[column.name] = [{"path": p.manifest.path, "sha256": p.manifest.sha256} for p in current]
     return found
@@ -125,7 +126,8 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     content = read_manifest(settings.lake, request, REQUEST)
     contract = _contract(settings, content)
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"pseudonymizing {contract.name}"):
-        TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+        if not Catalogue(settings.database).anything_protected():  # else a lost root would silently be replaced
+            TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
         deliveries = [
             read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
         ]

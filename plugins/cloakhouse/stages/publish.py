@@ -32,7 +32,8 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
     """
     progress = Progress.of("publish", contract.name)
     validation = read_manifest(settings.lake, evidence, "validation")
-    if validation["passed"] is not True or validation["contract"]["digest"] != contract.digest:
+    matches = validation["dataset"] == contract.name and validation["contract"]["digest"] == contract.digest
+    if validation["passed"] is not True or not matches or "subject" not in validation:
         raise ValidationRefused(
             where=f"synthetic dataset {contract.name}",
             expected=f"evidence that passed, for contract {contract.version}",

@@ -3,12 +3,14 @@
 1. the sources are pinned: the manifests of their validated partitions;
 2. the fingerprint of pins, contract, engine and code says whether this dataset was already made;
 3. the view is derived and split by whole units of privacy; a hold-out too small for the gate stops here;
-4. training rows and hold-out are written encrypted for the validation, in the protected zone;
+4. training rows and hold-out are written encrypted for the validation, in the protected zone, under names of
+   this run's own, so that a run beside it can't replace what was validated or published;
 5. the engine is fitted on the training rows, samples, and is discarded; nothing fitted is stored.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -135,7 +137,7 @@ def _split(settings: Settings, store: TableStore, plan: _Plan) -> Split:
 def _write(
     settings: Settings, store: TableStore, plan: _Plan, split: Split, engine: Synthesizer, table: pa.Table
 ) -> ManifestRef:
-    name, short = plan.contract.name, plan.fingerprint[:12]
+    name, short = plan.contract.name, f"{plan.fingerprint[:12]}-{secrets.token_hex(4)}"
     classes = {column.name: column.column_class for column in plan.contract.columns}
     training = store.write(f"protected/views/{name}/{short}/training.parquet", split.training, classes)
     holdout = store.write(f"protected/views/{name}/{short}/holdout.parquet", split.holdout, classes)

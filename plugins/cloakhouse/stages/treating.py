@@ -29,7 +29,6 @@ from cloakhouse.tokens.apply import output_type, treat, untreatable
 
 QUARANTINE = pa.schema([("reason", pa.string()), ("column", pa.string()), ("record", pa.binary())])
 QUARANTINE_CLASSES = dict.fromkeys(QUARANTINE.names, ColumnClass.DIRECT)
-ROWS_PER_GROUP = 131_072
 
 
 @dataclass(frozen=True)

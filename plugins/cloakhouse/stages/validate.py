@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract, Gate, Period
-from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import ValidationRefused
 from cloakhouse.keys.service import open_key_service
 from cloakhouse.lake.manifests import read_manifest, write_manifest
@@ -27,7 +26,7 @@ from cloakhouse.quality.results import SuiteResult
 from cloakhouse.quality.runner import run_suite
 from cloakhouse.quality.suites import load_suite
 from cloakhouse.settings import Settings
-from cloakhouse.stages.sources import as_refs, current_partitions, read_partitions
+from cloakhouse.stages.sources import as_refs, partition_files, read_partitions
 
 KIND = "validation"
 GROUP_ROWS = 250_000
@@ -54,6 +53,12 @@ class Figure:
         return {**asdict(self), "passed": self.passed}
 
 
+def waiting_partitions(catalogue: Catalogue, contract: Contract) -> list[ProtectedPartition]:
+    """Return the partitions that wait for validation; one of another version waits to be pseudonymized again first."""
+    partitions = catalogue.protected(contract.name).values()
+    return [p for p in partitions if not p.validated and p.contract_version == contract.version]
+
+
 def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
     """Validate the partitions of `contract` that wait for it, and return the evidence.
 
@@ -65,7 +70,16 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
     catalogue.register_contract(contract)
     suite = load_suite(settings.expectations, contract.name, contract.version)
     store = TableStore(settings.lake, open_key_service(settings.keys))
-    waiting = [p for p in catalogue.protected(contract.name).values() if not p.validated]
+    waiting = waiting_partitions(catalogue, contract)
+    if not waiting:
+        raise ValidationRefused(
+            where=f"protected zone, {contract.name}",
+            expected=f"at least one partition under contract {contract.version} that waits for validation",
+            found="none",
+            not_done="no evidence was written",
+            remedy=f"run the DAG protect_{contract.name}: it pseudonymizes what has landed",
+            code="nothing",
+        )
     groups: list[dict[str, Any]] = []
     failed: list[tuple[list[ProtectedPartition], SuiteResult]] = []
     done = 0
@@ -88,7 +102,7 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
             "contract": {"version": contract.version, "digest": contract.digest},
             "suite": {"name": suite.name, "digest": suite.digest},
             "groups": groups,
-            "passed": bool(groups) and not failed,
+            "passed": not failed,
         },
     )
     if failed:
@@ -121,6 +135,15 @@ def validate_synthetic(settings: Settings, contract: Contract, synthesis: Manife
     """
     progress = Progress.of("validate", contract.name)
     content = read_manifest(settings.lake, synthesis, "synthesis")
+    if content["contract"]["digest"] != contract.digest:
+        raise ValidationRefused(
+            where=f"synthetic dataset {contract.name}",
+            expected=f"rows made under contract {contract.version} as it is now",
+            found=f"rows made under version {content['contract']['version']} of another content",
+            not_done="nothing was validated or published",
+            remedy="run the DAG again: it will synthesize under the contract in force",
+            code="contract-moved",
+        )
     suite = load_suite(settings.expectations, contract.name, contract.version)
     store = TableStore(settings.lake, open_key_service(settings.keys))
     synthetic = pa.concat_tables([store.read(FileEntry(**item)) for item in content["files"]])
@@ -172,9 +195,9 @@ def _sentence(figure: Figure) -> str:
 def _figures(
     settings: Settings, store: TableStore, gate: Gate, content: dict[str, Any], copy_bound: float
 ) -> tuple[Figure, ...]:
-    source = load_contracts(settings.contracts)[gate.k_dataset]
-    current = current_partitions(Catalogue(settings.database), source)
-    identifiers = pa.concat_tables(read_partitions(settings, store, current, gate.quasi_identifiers))
+    pins = [ManifestRef(pin["path"], pin["sha256"]) for pin in content["sources"][gate.k_dataset]]
+    entries = [entry for pin in pins for entry in partition_files(settings, pin)]
+    identifiers = pa.concat_tables([store.read(entry, gate.quasi_identifiers) for entry in entries])
     k = k_anonymity(identifiers, gate.quasi_identifiers)
     return (
         Figure("excess of exact copies, upper 95 % bound", copy_bound, gate.max_copy_excess, at_most=True),

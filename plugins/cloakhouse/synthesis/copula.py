@@ -49,17 +49,15 @@ class GaussianCopula:
                 code="too-small",
             )
         with _quiet():
-            import numpy as np
             from sdv.metadata import Metadata
-            from sdv.single_table import GaussianCopulaSynthesizer
+
+            from cloakhouse.synthesis.marginals import synthesizer
 
             kinds = {c.name: {"sdtype": "categorical" if c.categorical else "numerical"} for c in self._columns}
             metadata = Metadata.load_from_dict({"tables": {TABLE: {"columns": kinds}}})
-            self._model = GaussianCopulaSynthesizer(
-                metadata, enforce_min_max_values=False, enforce_rounding=True, default_distribution="beta"
-            )
-            np.random.seed(self._seed)
+            self._model = synthesizer(metadata, self._columns)
             self._model.fit({TABLE: _to_pandas(table, self._columns)})
+            self._model._set_random_state(self._seed)  # else the library samples from a seed of its own
 
     def sample(self, rows: int, report: Report) -> pa.Table:
         """See Synthesizer.sample."""
@@ -80,7 +78,7 @@ class GaussianCopula:
             "engine": ENGINE,
             "library": f"sdv {version('sdv')}",
             "seed": self._seed,
-            "marginals": "beta",
+            "marginals": "beta on the range of the contract, normal without one",
             "privacy_guarantee": "none: not differentially private",
         }
 
@@ -89,19 +87,24 @@ class GaussianCopula:
         for column in self._columns:
             values = pa.array(frame[column.name], from_pandas=True)
             if column.maximum is not None:
-                values = pc.min_element_wise(pc.max_element_wise(values.cast(pa.float64()), 0.0), column.maximum)
+                values = _within(values.cast(pa.float64()), column.maximum)
             if pa.types.is_integer(column.type) and pa.types.is_floating(values.type):
                 values = pc.round(values)
             columns[column.name] = values.cast(column.type, safe=False)
         return pa.table(columns)
 
 
+def _within(values: pa.Array, maximum: float) -> pa.Array:
+    """Return `values` clipped to 0 and `maximum`; null stays null."""
+    return pc.min_element_wise(pc.max_element_wise(values, 0.0, skip_nulls=False), maximum, skip_nulls=False)
+
+
 def _to_pandas(table: pa.Table, columns: tuple[ViewColumn, ...]) -> Any:
     """Return a DataFrame; categories as objects, so that the library takes them for what they are."""
     frame = table.to_pandas()
     for column in columns:
-        if column.categorical:
-            frame[column.name] = frame[column.name].astype(object)
+        if column.categorical:  # whole numbers stay whole beside nulls
+            frame[column.name] = table.column(column.name).to_pandas(integer_object_nulls=True).astype(object)
     return frame
 
 

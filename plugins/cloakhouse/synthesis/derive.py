@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from cloakhouse.contracts.model import Column, Lookup, Measure, View
 
 UNIT = "__unit"
-DECIMALS = 2  # sums of money carry binary noise behind the cents
+CENTS = 100.0  # sums of money carry binary noise behind the cents, which depends on their order
 DATEPARTS = {
     "month": pc.month,
     "weekday": pc.day_of_week,
@@ -44,10 +44,12 @@ def build_view(
     """Return the view: the declared columns, and `__unit` with the unit of privacy of each row.
 
     `partitions` are the source's tables, `tables` the looked-up ones by dataset. A key without a match gives
-    null. Rows are in order of first appearance.
+    null. Lookups count as joined before the grouping; one on the group's own key, of which only the first value is
+    asked for, is joined after it, which is the same and cheaper. Rows are in order of first appearance.
     """
-    before = [lookup for lookup in view.lookups if lookup.on != view.group_by]
-    after = [lookup for lookup in view.lookups if lookup.on == view.group_by]
+    counted = {m.column for m in view.measures if m.kind != "first"}
+    after = [k for k in view.lookups if k.on == view.group_by and counted.isdisjoint(k.columns)]
+    before = [k for k in view.lookups if k not in after]
     late = {name for lookup in after for name in lookup.columns}
     early = [m for m in view.measures if m.column not in late]
     partials, pairs = [], []
@@ -57,8 +59,8 @@ def build_view(
         pairs.append({m.name: _pairs(table, view, m) for m in early if m.kind == "count distinct"})
     grouped = _combine(pa.concat_tables(partials), view, early)
     for name in pairs[0] if pairs else ():
-        counted = _count_pairs(pa.concat_tables([p[name] for p in pairs]), view)
-        grouped = grouped.append_column(name, _aligned(grouped, counted, view))
+        numbers = _count_pairs(pa.concat_tables([p[name] for p in pairs]), view)
+        grouped = grouped.append_column(name, _aligned(grouped, numbers, view))
     grouped = _joined(grouped, after, tables)
     types = {c.name: TYPES[c.logical_type] for c in columns}
     result = {m.name: _finished(grouped, m).cast(types[m.name]) for m in view.measures}
@@ -90,7 +92,7 @@ def _partial(table: pa.Table, view: View, measures: Iterable[Measure]) -> pa.Tab
             continue
         values = table.column(m.column)
         if m.kind == "any":
-            values = pc.fill_null(pc.equal(values, m.equals), False).cast(pa.int8())
+            values = pc.fill_null(pc.equal(values, pa.scalar(m.equals).cast(values.type)), False).cast(pa.int8())
         columns[m.name] = values
         aggregations.append((m.name, "min" if m.kind in DATEPARTS else {"any": "max"}.get(m.kind, m.kind)))
     return _group(pa.table(columns), view, aggregations)
@@ -130,7 +132,7 @@ def _finished(grouped: pa.Table, measure: Measure) -> pa.ChunkedArray:
     if measure.kind == "any":
         values = pc.equal(values, 1)
     if pa.types.is_floating(values.type):
-        values = pc.round(values, DECIMALS)
+        values = pc.divide(pc.round(pc.multiply(values, CENTS)), CENTS)  # pc.round(x, 2) leaves some noise
     if measure.cap is not None:
-        values = pc.min_element_wise(values, pa.scalar(measure.cap, pa.float64()).cast(values.type))
+        values = pc.min_element_wise(values, pa.scalar(measure.cap, pa.float64()).cast(values.type), skip_nulls=False)
     return values

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cloakhouse.errors import ContractError
 from cloakhouse.synthesis.derive import UNIT
 
 
@@ -33,9 +34,10 @@ def split_units(
     """Return `view` split by unit. Whole units go to one side, and whole units are left out over the row cap.
 
     A training row is left out when a category in it is held by fewer than `min_units` units of the view.
+    Raises ContractError when the unit of privacy isn't a token, or is missing in a row.
     """
     units = view.column(UNIT).combine_chunks()
-    words = np.frombuffer(units.buffers()[1], ">u8", count=2 * len(units), offset=16 * units.offset).reshape(-1, 2)
+    words = _words(units)
     held_out = words[:, 0] < np.uint64(min(holdout_share, 1.0) * 2.0**64)
     common = _common(view, units, categorical, min_units)
     training = view.filter(pa.array(~held_out & common))
@@ -48,6 +50,22 @@ def split_units(
         pc.count_distinct(holdout.column(UNIT)).as_py(),
         int((~common).sum()),
     )
+
+
+def _words(units: pa.Array) -> np.ndarray:
+    """Return each token as two big-endian words of 8 bytes, shape (rows, 2)."""
+    if units.type != pa.binary(16) or units.null_count:
+        raise ContractError(
+            where="the view of a synthetic dataset",
+            expected="a token of 16 bytes as the unit of privacy of every row",
+            found=f"{units.null_count} rows without one" if units.null_count else f"a column of type {units.type}",
+            not_done="nothing was fitted, sampled or published",
+            remedy="name a required column with the treatment `token` as `unit`",
+            code="unit",
+        )
+    if not len(units):
+        return np.zeros((0, 2), ">u8")
+    return np.frombuffer(units.buffers()[1], ">u8", count=2 * len(units), offset=16 * units.offset).reshape(-1, 2)
 
 
 def _common(view: pa.Table, units: pa.Array, categorical: Iterable[str], min_units: int) -> np.ndarray:

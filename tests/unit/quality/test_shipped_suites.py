@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -73,15 +72,13 @@ def customers() -> pa.Table:
             "household_id": tokens(),
             "loyalty_card": [f"{at:012d}" for at in range(ROWS)],
             "card_number": cards(),
-            "country": repeat("US"),
-            "postcode": repeat("1", None),
             "birth_date": repeat("under 35", "35-54", "55+"),
-            "age": repeat("under 35", "35-54", "55+"),
+            "age": repeat("under 45", "45+"),
             "income": repeat("under 50K", None),
-            "home_ownership": repeat("Homeowner", None),
+            "home_ownership": repeat("owner", None),
             "marital_status": repeat("Married", "Unmarried"),
             "household_size": repeat("1", "2", "3+"),
-            "kids_count": repeat("0", "1+"),
+            "kids_count": repeat("none", "some"),
             **{
                 f"consent_{use}": repeat(True, False)
                 for use in ("analytics", "personalisation", "synthetic", "sharing")
@@ -97,11 +94,11 @@ def baskets_synthetic() -> pa.Table:
             "month": repeat(1, 12),
             "weekday": repeat(0, 6),
             "hour": repeat(0, 23),
-            "lines": repeat(1, 161),
-            "units": repeat(0, 89638),
-            "value": repeat(0.0, 961.49),
+            "lines": repeat(1, 100),
+            "units": repeat(0, 200),
+            "value": repeat(0.0, 500.0),
             "discount": repeat(0.0, 148.66),
-            "coupon": repeat(0.0, 74.89),
+            "coupon": repeat(0.0, 50.0),
             "has_produce": repeat(True, False),
             "has_meat": repeat(False, True),
             **matches(),
@@ -112,15 +109,14 @@ def baskets_synthetic() -> pa.Table:
 def households_synthetic() -> pa.Table:
     return pa.table(
         {
-            "age": repeat("under 35", "55+", None),
+            "age": repeat("under 45", "45+", None),
             "income": repeat("under 50K", None),
-            "home_ownership": repeat("Homeowner", None),
+            "home_ownership": repeat("owner", None),
             "marital_status": repeat("Married", None),
             "household_size": repeat("1", "2"),
-            "kids_count": repeat("0", "1+"),
-            "postcode": repeat("1", None),
-            "baskets": repeat(1, 780),
-            "value": repeat(2.0, 24879.75),
+            "kids_count": repeat("none", "some"),
+            "baskets": repeat(1, 500),
+            "value": repeat(2.0, 20000.0),
             **matches(),
         }
     )
@@ -163,9 +159,9 @@ def test_empty_or_undeclared_columns_fail(dataset: str) -> None:
         ("transactions", "card_number", "4111-1111", "expect_column_values_to_match_regex"),
         ("products", "product_id", 7, "expect_column_values_to_be_unique"),
         ("products", "package_size", "a@b.co", "expect_table_to_hold_no_direct_identifier"),
-        ("customers", "postcode", "10115", "expect_column_value_lengths_to_equal"),
-        ("customers", "birth_date", "1971-03-04", "expect_column_unique_value_count_to_be_between"),
-        ("customers", "income", "alone", "expect_table_k_anonymity_to_be_at_least"),
+        ("customers", "loyalty_card", "10115", "expect_column_values_to_match_regex"),
+        ("customers", "birth_date", "1971-03-04", "expect_column_values_to_be_in_set"),
+        ("customers", "household_size", "alone", "expect_table_k_anonymity_to_be_at_least"),
         ("customers", "consent_synthetic", None, "expect_column_values_to_not_be_null"),
         ("baskets_synthetic", "hour", 24, "expect_column_values_to_be_between"),
         ("baskets_synthetic", "matches_training", True, "expect_copy_excess_to_be_at_most"),
@@ -180,15 +176,3 @@ def test_a_planted_fault_fails_its_expectation(dataset: str, column: str, plante
 
 def test_each_suite_has_a_name_and_a_table_here() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} >= {f"{name}-1.0.0" for name in GOOD}
-
-
-def test_suites_of_large_tables_stay_quick() -> None:
-    """250,000 line items: about a second of CPU on one core; the limit only catches a slow expectation."""
-    import time
-
-    base = transactions()
-    big = base.take(pa.array(np.arange(250_000) % ROWS))
-    check("transactions", base)
-    started = time.process_time()
-    assert check("transactions", big).success
-    assert time.process_time() - started < 10  # seconds

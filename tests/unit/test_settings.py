@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloakhouse.settings import Settings
+
+
+def test_the_defaults_hang_below_the_project(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"CLOAKHOUSE_PROJECT": str(tmp_path)})
+    assert settings.home == tmp_path / "var"
+    assert settings.contracts == tmp_path / "dags" / "contracts"
+    assert settings.expectations == tmp_path / "expectations"
+    assert settings.keys == f"local:{tmp_path}/var/keystore"
+    assert settings.database == f"sqlite:///{tmp_path}/var/control.db"
+    assert settings.inbox == tmp_path / "var" / "inbox"
+    assert settings.lake == tmp_path / "var" / "lake"
+
+
+def test_the_checkout_is_the_project_by_default() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.project / "plugins" / "cloakhouse" / "settings.py").is_file()
+    assert settings.contracts.is_dir()
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    names = ("HOME", "CONTRACTS", "EXPECTATIONS", "KEYS", "DATABASE")
+    empty = {f"CLOAKHOUSE_{name}": "" for name in names}
+    project = {"CLOAKHOUSE_PROJECT": str(tmp_path)}
+    assert Settings.from_environment({**project, **empty}) == Settings.from_environment(project)
+
+
+def test_settings_travel_as_texts_and_as_environment(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"CLOAKHOUSE_HOME": str(tmp_path), "CLOAKHOUSE_KEYS": "local:/keys"})
+    assert settings.keys == "local:/keys"
+    assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
+    assert Settings.from_environment(settings.environment()) == settings
+
+
+def test_another_home_has_its_own_keys_and_database(tmp_path: Path) -> None:
+    base = Settings.from_environment({})
+    moved = base.with_home(tmp_path)
+    assert (moved.home, moved.contracts) == (tmp_path, base.contracts)
+    assert str(tmp_path) in moved.keys
+    assert str(tmp_path) in moved.database
+    assert moved.token_root.parent == tmp_path
+
+
+def test_temporary_files_go_where_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment({}).with_home(tmp_path / "home")
+    monkeypatch.delenv("TMPDIR", raising=False)
+    assert settings.temporary() == tmp_path / "home" / "tmp"
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    assert settings.temporary() == tmp_path / "elsewhere"
+    assert (tmp_path / "elsewhere").is_dir()
