@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from cloakhouse.client import contracts, reading, running
@@ -50,4 +52,5 @@ for command in (
 
 def main() -> None:
     """Run the command line and end the process with its exit code (see `cloakhouse -h`)."""
+    os.umask(0o077)  # what a command writes, and what it starts writes, is for its user alone
     cli(prog_name="cloakhouse")

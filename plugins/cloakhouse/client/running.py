@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +50,8 @@ def sample(out: Path, weeks: str | None, seed: int, output: str) -> None:
 @click.command()
 @feed_options
 @click.option("--no-sample", is_flag=True, help="Make no sample feed: take what is in the inbox.")
-def run(weeks: str | None, seed: int, no_sample: bool) -> None:
+@click.option("--supersede", is_flag=True, help="Take other content of a landed partition as a correction.")
+def run(weeks: str | None, seed: int, no_sample: bool, supersede: bool) -> None:
     """Take a feed all the way on this machine.
 
     Land, pseudonymize, synthesize, validate, publish.
@@ -60,14 +59,15 @@ def run(weeks: str | None, seed: int, no_sample: bool) -> None:
     from cloakhouse.flow.local_run import run as run_here
 
     chosen_weeks(weeks)
-    _finish(run_here(Settings.from_environment(), weeks, seed, sample=not no_sample))
+    _finish(run_here(Settings.from_environment(), weeks, seed, sample=not no_sample, supersede=supersede))
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="Port to listen on.")
 def console(port: int) -> None:
-    """Start Airflow with the auditor's console."""
-    serve: Callable[[Settings, int], int] = import_module("cloakhouse.flow.console").serve
+    """Start Airflow with its UI, for this machine only."""
+    from cloakhouse.flow.console import serve
+
     _finish(serve(Settings.from_environment(), port))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from cloakhouse.keys.files import create_once, replacing
 from cloakhouse.settings import Settings
 
+WAIT_FOR_SQLITE = {"timeout": 60}  # seconds; Airflow's components and its command line share one SQLite file
 USERS = ("admin", "engineer", "model", "auditor")
 
 

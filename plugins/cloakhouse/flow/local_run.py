@@ -15,7 +15,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +27,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from cloakhouse.contracts.model import Contract, Kind
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.flow.submit import check_java
+from cloakhouse.errors import StorageError
+from cloakhouse.flow.submit import check_java, end_running_jobs
 from cloakhouse.flow.watch import EventWatcher
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.progress import VARIABLE
@@ -51,10 +55,13 @@ class RunReport:
         return all(ok for ok, _ in self.dags.values())
 
 
-def run(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True) -> int:
-    """Run the path and print the summary; return 0, or 1 when a DAG run failed.
+def run(
+    settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True, supersede: bool = False
+) -> int:
+    """Run the path and print the summary; return 0, 1 when a DAG run failed, 130 when a signal ended it.
 
-    `weeks` narrows the sample feed (`1-4`). Raises MissingDependency, ConfigurationError, ContractError.
+    `weeks` narrows the sample feed (`1-4`); `supersede` takes changed files as corrections. Raises
+    MissingDependency, ConfigurationError, ContractError, StorageError.
     """
     check_java()
     contracts = load_contracts(settings.contracts)
@@ -71,9 +78,13 @@ def run(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sampl
         console = Console(file=screen, highlight=False, soft_wrap=True)
         if sample:
             report.sample_files = _sample(settings, contracts, chosen, seed, console)
-        with _environment(settings, events), EventWatcher(events, console) as watcher:
+        with _environment(settings, events), EventWatcher(events, console) as watcher, _interruptible() as stop:
             for dag_id in _order(contracts):
-                report.dags[dag_id] = _run_dag(dag_id)
+                if not stop.is_set():
+                    report.dags[dag_id] = _run_dag(dag_id, supersede=supersede)
+        if stop.is_set():
+            console.print("[bold red]interrupted[/]; nothing half done is visible, the next run goes on from here")
+            return 130
         report.events = watcher.events
         from cloakhouse.flow.summary import print_summary
 
@@ -128,14 +139,50 @@ def _order(contracts: dict[str, Contract]) -> list[str]:
     return [f"protect_{name}" for name in ordered] + [f"publish_{name}" for name in synthetic]
 
 
-def _run_dag(dag_id: str) -> tuple[bool, float]:
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT or SIGTERM sets: the first ends the Spark job that runs and lets no DAG run follow,
+    a second one ends the process.
+
+    A thread learns of signals through the wake-up descriptor, because Airflow puts its own SIGTERM handler in place
+    of ours whenever a task starts.
+    """
+    stop = threading.Event()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def follow() -> None:
+        while number := reader.recv(1):
+            if number[0] not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if stop.is_set():
+                os._exit(128 + number[0])
+            stop.set()
+            end_running_jobs()
+
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=follow, name="signals", daemon=True)
+    thread.start()
+    try:
+        yield stop
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+        thread.join(timeout=5)
+        reader.close()
+
+
+def _run_dag(dag_id: str, *, supersede: bool) -> tuple[bool, float]:
     """Run one DAG with `dag.test()`; return whether it succeeded, and its seconds."""
     from airflow.dag_processing.dagbag import DagBag
 
     started = time.monotonic()
     bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     dag = bag.dags[dag_id]
-    outcome = dag.test()
+    outcome = dag.test(run_conf={"supersede": True} if supersede and "supersede" in dag.params else None)
     return str(outcome.state) == "success", time.monotonic() - started
 
 
@@ -148,9 +195,7 @@ def _environment(settings: Settings, events: Path) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
-        from airflow.utils.db import initdb
-
-        initdb()
+        _migrate(settings)
         yield
     finally:
         for name, value in before.items():
@@ -158,6 +203,24 @@ def _environment(settings: Settings, events: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _migrate(settings: Settings) -> None:
+    """Make Airflow's metadata database, or bring it up to date. Raises StorageError."""
+    from airflow.utils.db import initdb
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        initdb()
+    except OperationalError:
+        raise StorageError(
+            where="Airflow's metadata database",
+            expected="a database that can be made and migrated",
+            found="the system refused (no space, no permission, or locked by another process)",
+            not_done="no DAG was run; what has landed waits",
+            remedy=f"check space and permissions of {settings.home / 'airflow'}, then run again",
+            code="airflow-database",
+        ) from None
 
 
 @contextlib.contextmanager

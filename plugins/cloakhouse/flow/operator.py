@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from cloakhouse.flow.submit import Job, run_job
+from cloakhouse.flow.submit import Job, end_running_jobs, run_job
 from cloakhouse.flow.tasks import explained
 from cloakhouse.settings import Settings
 
@@ -34,6 +34,10 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the job within the task's execution_timeout. Raises StageError, MissingDependency."""
         return explained(self.job)(self._submit)(self.dataset)
+
+    def on_kill(self) -> None:
+        """End the job when Airflow ends the task."""
+        end_running_jobs()
 
     def _submit(self, _dataset: str) -> dict[str, Any]:
         settings = Settings.from_environment()

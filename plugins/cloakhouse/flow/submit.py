@@ -23,6 +23,7 @@ from cloakhouse.settings import Settings
 
 JAVA_FLOOR = 17
 KILL_AFTER_S = 20
+_RUNNING: set[subprocess.Popen[Any]] = set()  # jobs of this process, so that a signal can end them
 log = logging.getLogger(__name__)
 
 
@@ -156,6 +157,7 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, timeout_s: fl
         start_new_session=True,
         cwd=folder,
     )
+    _RUNNING.add(process)
     watchdog = _Watchdog(process, timeout_s)
     try:
         assert process.stdout is not None
@@ -165,6 +167,7 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, timeout_s: fl
     finally:
         watchdog.cancel()
         end_group(process)
+        _RUNNING.discard(process)
 
 
 class _Watchdog:
@@ -180,6 +183,13 @@ class _Watchdog:
     def cancel(self) -> None:
         """Stop waiting."""
         self._timer.cancel()
+
+
+def end_running_jobs() -> None:
+    """Kill the process groups of all jobs of this process at once; for a signal handler."""
+    for process in tuple(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:

@@ -90,11 +90,12 @@ def land(
             worker.take(name)
             progress.step(number, len(waiting), "files")
         worker.look_for_missing(waiting, partitions)
+        worker.look_for_misnamed()
         result = worker.result()
     for problem in worker.refused:
         progress.trouble(problem.explain())
     progress.finish(
-        f"{result.landed} files landed, {result.rows:,} rows"
+        f"{result.landed} file{'' if result.landed == 1 else 's'} landed, {result.rows:,} rows"
         + (f", {result.duplicates} delivered twice" if result.duplicates else "")
         + (f", {len(result.refused)} refused" if result.refused else ""),
         files=result.landed,
@@ -215,7 +216,8 @@ class _Landing:
                 name,
                 f"the content landed for {partition} (SHA-256 {revisions[-1].sha256[:12]})",
                 f"other content under the same name (SHA-256 {digest[:12]})",
-                "if it is a correction, run the DAG with supersede=true; else have the sender rename it",
+                "if it is a correction, run with supersede (`cloakhouse run --supersede`, or the DAG's parameter); "
+                "else have the sender rename it",
                 "conflict",
             )
 
@@ -269,6 +271,23 @@ class _Landing:
                     "missing",
                 )
             )
+
+    def look_for_misnamed(self) -> None:
+        """Note a refusal for each file that is almost named as ours: it would lie in the inbox unseen."""
+        head, tail = self._feed.files.lower().split("{partition}")
+        inbox = self._settings.inbox
+        for name in sorted(entry.name for entry in inbox.iterdir() if entry.is_file()) if inbox.is_dir() else ():
+            alike = name.lower().startswith(head) and name.lower().endswith(tail)
+            if alike and self._feed.partition_of(name) is None:
+                self.refused.append(
+                    refuse(
+                        f"{self._feed.files} (a file with another date or spelling)",
+                        f"a name in just that spelling, with the start date of a {self._feed.period.value}",
+                        "a name that differs in its date, its capitals, or in between",
+                        "rename the file, or take it out of the inbox",
+                        "name",
+                    )
+                )
 
     def result(self) -> Landed:
         """Write the landing manifest and return what was done."""

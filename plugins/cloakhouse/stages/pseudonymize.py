@@ -146,7 +146,8 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         _remove_unlisted(settings, tasks, outcomes)
     quarantined = sum(result.quarantined.values())
     progress.finish(
-        f"{result.rows:,} rows protected, {quarantined:,} quarantined, {result.partitions} partitions",
+        f"{result.rows:,} rows protected, {quarantined:,} quarantined, "
+        f"{result.partitions} partition{'' if result.partitions == 1 else 's'}",
         rows=result.rows,
         quarantined=quarantined,
         partitions=result.partitions,

@@ -30,6 +30,8 @@ from cloakhouse.stages.sources import as_refs, current_partitions, read_partitio
 from cloakhouse.synthesis.derive import TYPES, build_view, needed_columns
 from cloakhouse.synthesis.protocol import CATEGORICAL, Synthesizer, ViewColumn, open_synthesizer
 from cloakhouse.synthesis.split import Split, split_units
+from cloakhouse.tokens.apply import TREATMENTS_VERSION
+from cloakhouse.tokens.canonical import NORMALISATION_VERSION
 
 KIND = "synthesis"
 Pins = dict[str, list[ProtectedPartition]]
@@ -93,10 +95,17 @@ def _plan(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Plan
             "contract": contract.digest,
             "code": version("cloakhouse"),
             "sdv": version("sdv"),
-            "sources": {name: as_refs(partitions) for name, partitions in pins.items()},
+            "treatments": [TREATMENTS_VERSION, NORMALISATION_VERSION],
+            "sources": {name: [_content(p) for p in partitions] for name, partitions in pins.items()},
         }
     )
     return _Plan(contract, contract.synthesis, contract.gate, pins, fingerprint)
+
+
+def _content(partition: ProtectedPartition) -> list[str | int]:
+    """Return what a partition's rows follow from; its files are new whenever it is pseudonymized again."""
+    made_from = [partition.partition, partition.delivery_sha256, partition.contract_version]
+    return [*made_from, partition.rows, partition.quarantined]
 
 
 def _columns(plan: _Plan) -> tuple[ViewColumn, ...]:

@@ -78,7 +78,7 @@ class GaussianCopula:
             "engine": ENGINE,
             "library": f"sdv {version('sdv')}",
             "seed": self._seed,
-            "marginals": "beta on the range of the contract, normal without one",
+            "marginals": "counts in public cells of the contract's range, normal without one",
             "privacy_guarantee": "none: not differentially private",
         }
 

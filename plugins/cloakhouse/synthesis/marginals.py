@@ -1,8 +1,10 @@
-"""Marginals whose range is public: a beta distribution on the contract's range, and not on that of the data.
+"""Marginals over public cells: how many rows fall into each, and nothing finer is learnt from the data.
 
-SDV's own beta is fitted with its range, which then ends at the smallest and the largest row: a value of one
-person each. Here mean and variance alone are taken from the data (method of moments). A column without a range in
-the contract gets a normal distribution, which has no ends.
+Retail columns have atoms and long tails: most baskets have no coupon, many one line, a few hundreds of units. A
+beta or normal distribution turns that into baskets with lines and without units. Here the contract's range is cut
+into fixed cells, one for each small whole number and growing ones above, and the distribution is uniform within a
+cell. SDV's own distributions end at the smallest and the largest row, a value of one person each; cells end where the
+contract says. A column without a range in the contract gets a normal distribution, which has no ends.
 Only `cloakhouse.synthesis.copula` imports this module: it loads SDV.
 """
 
@@ -11,44 +13,70 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from copulas.univariate import BetaUnivariate  # type: ignore[import-untyped]
+import numpy.typing as npt
+from copulas.univariate.base import ScipyModel  # type: ignore[import-untyped]
+from scipy.stats import rv_histogram  # type: ignore[import-untyped]
 from sdv.single_table import GaussianCopulaSynthesizer
 
 from cloakhouse.synthesis.protocol import ViewColumn
 
-MARGIN = 0.5  # on both sides of the range, so that its ends are values like others
-FIRM = 1e6  # a + b of the narrowest beta
-RANGED = "beta to "
+SINGLE = 20  # whole numbers with a cell of their own
+GROWTH = 1.05  # width of a cell above them, relative to the one before
+CENT = 0.005  # half a cent: what rounds to zero
+BINNED = "cells to "
+Numbers = npt.NDArray[np.float64]
 
 
-class _RangedBeta(BetaUnivariate):  # type: ignore[misc]
-    """Beta distribution on [-MARGIN, maximum + MARGIN]; the subclass knows the maximum."""
+def cells(maximum: float) -> Numbers:
+    """Return the rising edges of the cells of [0, maximum]: zero, each small number, growing cells, the maximum."""
+    single = np.arange(0.5, min(SINGLE, maximum - 1) + 1.0)
+    steps = max(int(np.log(max((maximum - 0.5) / single[-1], 1.0)) / np.log(GROWTH)), 0) if len(single) else 0
+    growing = np.geomspace(single[-1], maximum - 0.5, steps + 1)[1:] if steps else np.array([])
+    return np.unique(np.r_[-0.5, CENT, single, growing, maximum - CENT, maximum + 0.5])
+
+
+class _BinnedModel(ScipyModel):  # type: ignore[misc]
+    """A histogram over `cells(maximum)`; the subclass knows the maximum."""
 
     maximum: float
+    MODEL_CLASS: Any = None
 
     def _fit(self, X: Any) -> None:
-        loc, scale = -MARGIN, self.maximum + 2 * MARGIN
-        share = (np.clip(X, 0.0, self.maximum) - loc) / scale
-        mean, variance = float(np.mean(share)), float(np.var(share))
-        weight = mean * (1 - mean) / variance - 1 if variance else FIRM
-        weight = min(max(weight, 1 / FIRM), FIRM)
-        self._params = {"loc": loc, "scale": scale, "a": mean * weight, "b": (1 - mean) * weight}
+        self._edges = cells(self.maximum)
+        counts, _ = np.histogram(np.clip(X, 0.0, self.maximum), self._edges)
+        self._below = np.r_[0.0, np.cumsum(counts) / max(counts.sum(), 1)]
+        self.MODEL_CLASS = rv_histogram((counts, self._edges), density=False)
+        self._params: dict[str, Any] = {}
+
+    def cumulative_distribution(self, X: Any) -> Numbers:
+        """Return the middle of a value's cell on the probability scale, so that an atom has one rank."""
+        cell = np.clip(
+            np.searchsorted(self._edges, np.clip(X, 0.0, self.maximum), "right") - 1, 0, len(self._below) - 2
+        )
+        middle: Numbers = (self._below[cell] + self._below[cell + 1]) / 2
+        return middle
+
+    def _is_constant(self) -> bool:
+        return False
+
+    def _fit_constant(self, X: Any) -> None:
+        self._fit(X)
 
 
 class _Synthesizer(GaussianCopulaSynthesizer):  # type: ignore[misc]
-    """GaussianCopula that knows one more distribution: `beta to <maximum>`."""
+    """GaussianCopula that knows one more distribution: `cells to <maximum>`."""
 
     @classmethod
     def get_distribution_class(cls, distribution: str) -> Any:
-        if distribution.startswith(RANGED):
-            return type("RangedBeta", (_RangedBeta,), {"maximum": float(distribution.removeprefix(RANGED))})
+        if distribution.startswith(BINNED):
+            return type("BinnedModel", (_BinnedModel,), {"maximum": float(distribution.removeprefix(BINNED))})
         return super().get_distribution_class(distribution)
 
 
 def synthesizer(metadata: Any, columns: tuple[ViewColumn, ...]) -> Any:
     """Return an unfitted SDV synthesizer whose numerical columns have the marginals that the module describes."""
     numerical = {
-        c.name: "norm" if c.maximum is None else f"{RANGED}{c.maximum!r}" for c in columns if not c.categorical
+        c.name: "norm" if c.maximum is None else f"{BINNED}{c.maximum!r}" for c in columns if not c.categorical
     }
     return _Synthesizer(
         metadata,

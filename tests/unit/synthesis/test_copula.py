@@ -88,24 +88,50 @@ def test_ranges_come_from_the_contract_and_not_from_the_data() -> None:
     made = sampled(table, rows=20_000)
     for name, maximum in (("units", 200.0), ("value", 500.0)):
         real, drawn = pc.min_max(table.column(name)).as_py(), pc.min_max(made.column(name)).as_py()
-        assert drawn["max"] > real["max"] + 5  # the largest row is no end
-        assert drawn["min"] < real["min"] - 2
         assert 0 <= drawn["min"] <= drawn["max"] <= maximum
         assert pc.sum(pc.equal(made.column(name), real["max"])).as_py() < 600
 
 
-def test_the_largest_value_can_be_moved_without_moving_the_range() -> None:
-    """Two training tables that differ in one extreme row have marginals of one range."""
-    from cloakhouse.synthesis.marginals import MARGIN
+def test_a_value_moved_within_its_public_cell_leaves_no_trace() -> None:
+    """Two training tables that differ in one extreme value of the same cell have the same marginal."""
+    from cloakhouse.synthesis.marginals import cells
 
-    for extreme in (60, 190):
+    edges = cells(200.0)
+    cell = int(np.searchsorted(edges, 150.0, "right"))
+    found = []
+    for extreme in (int(np.ceil(edges[cell - 1])), int(np.floor(edges[cell]))):
         table = training()
         at = table.schema.get_field_index("units")
         engine = GaussianCopula(COLUMNS, 1)
         engine.fit(table.set_column(at, "units", pa.array([extreme, *table.column("units").to_pylist()[1:]])))
         model = engine._model._model
         univariate = dict(zip(model.columns, model.univariates, strict=True))["units"]
-        assert (univariate._params["loc"], univariate._params["scale"]) == (-MARGIN, 200.0 + 2 * MARGIN)
+        found.append((univariate._edges.tolist(), univariate._below.tolist()))
+    assert found[0] == found[1]
+
+
+def test_atoms_and_tails_of_real_baskets_survive() -> None:
+    """Baskets without coupon, with one line, with as many units as the cap: shares within two points."""
+    draw = np.random.default_rng(7)
+    units = np.minimum(np.where(draw.random(ROWS) < 0.4, 1, draw.geometric(0.02, ROWS)), 200)
+    value = np.where(draw.random(ROWS) < 0.9, 0.0, np.round(draw.gamma(2, 20, ROWS), 2))
+    made = sampled(pa.table({"units": units, "value": value}), COLUMNS[3:], rows=20_000).to_pandas()
+    for name, real, atom in (("units", units, 1), ("units", units, 0), ("units", units, 200), ("value", value, 0.0)):
+        assert abs((made[name] == atom).mean() - (real == atom).mean()) < 0.02
+    for share in (0.25, 0.5, 0.75, 0.95):
+        assert abs(made["units"].quantile(share) - np.quantile(units, share)) <= 0.1 * np.quantile(units, share) + 1
+
+
+@pytest.mark.parametrize("maximum", [1.0, 2.0, 20.0, 21.0, 50.0, 200.0, 20_000.0, 1e9])
+def test_cells_cover_the_range_and_keep_small_numbers_apart(maximum: float) -> None:
+    from cloakhouse.synthesis.marginals import cells
+
+    edges = cells(maximum)
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] < 0 < edges[1]
+    assert edges[-1] > maximum > edges[-2]
+    apart = np.searchsorted(edges, np.arange(min(20, int(maximum)) + 1), "right")
+    assert len(set(apart)) == len(apart)
 
 
 def test_values_are_clipped_to_the_contract_and_nulls_stay_null() -> None:
