@@ -114,7 +114,6 @@ def test_members_of_gzip_land_as_they_came(settings: Settings) -> None:
 def test_files_of_others_are_left_alone(settings: Settings) -> None:
     names = [
         f"others-{DAY}.csv",
-        "people-2017-13-01.csv",
         f"people-{DAY}.csv.part",
         f".people-{DAY}.csv.swp",
         "people.csv",
@@ -124,6 +123,16 @@ def test_files_of_others_are_left_alone(settings: Settings) -> None:
     (settings.inbox / f"people-{NEXT}.csv").mkdir()
     only_refusal(land(settings, CSV), "missing")
     assert waiting(settings) == sorted([*names, f"people-{NEXT}.csv"])
+
+
+@pytest.mark.parametrize("name", ["people-2017-13-01.csv", f"People-{DAY}.csv", f"people-{DAY} (1).csv", "people-.csv"])
+def test_a_file_that_is_almost_named_as_ours_is_reported_and_left(settings: Settings, name: str) -> None:
+    deliver(settings, name, HEADER + ROWS)
+    deliver(settings, f"people-{NEXT}.csv", HEADER + ROWS)
+    done = land(settings, CSV)
+    assert done.landed == 1
+    assert [problem["code"] for problem in done.refused] == ["delivery.name"]
+    assert waiting(settings) == [name]
 
 
 def test_only_the_partitions_asked_for(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,12 +10,11 @@ import pytest
 from tests.support import house
 from tests.support.house import SYNTHETIC, House
 
-from cloakhouse.contracts.model import content_digest
 from cloakhouse.errors import ConfigurationError, ContractError, IntegrityError, NotFound, ValidationRefused
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.stages.sources import as_refs, current_partitions
-from cloakhouse.stages.synthesize import synthesize
+from cloakhouse.stages.synthesize import _plan, synthesize
 
 
 @pytest.fixture
@@ -55,16 +55,20 @@ def test_nothing_fitted_is_stored_and_every_table_is_encrypted() -> None:
             assert path.read_bytes()[:4] == path.read_bytes()[-4:] == b"PARE"
 
 
-def test_the_fingerprint_follows_the_contract_and_the_sources() -> None:
+def test_the_fingerprint_follows_the_contract_and_the_sources(tmp_path: Path) -> None:
     source, manifest = house.synthesized()
-    content = read_manifest(source.settings.lake, manifest)
-    facts = {
-        "contract": source.contracts[SYNTHETIC].digest,
-        "code": content["code"],
-        "sdv": content["engine"]["library"].removeprefix("sdv "),
-        "sources": content["sources"],
-    }
-    assert content["fingerprint"] == content_digest(facts)
+    place = source.copy(tmp_path / "home")
+
+    def fingerprint() -> str:
+        return _plan(place.settings, place.contracts[SYNTHETIC], place.catalogue).fingerprint
+
+    made = fingerprint()
+    assert made == read_manifest(place.settings.lake, manifest)["fingerprint"]
+    weeks = place.catalogue.protected("transactions")
+    place.catalogue.record_protected([replace(weeks[house.WEEKS[0]], delivery_sha256="0" * 64, validated=True)])
+    corrected = fingerprint()
+    place.edit_contract(SYNTHETIC, "seed: 2017", "seed: 2018")
+    assert len({made, corrected, fingerprint()}) == 3
 
 
 def test_a_hold_out_too_small_is_refused_before_anything_is_fitted(place: House) -> None:
@@ -116,8 +120,6 @@ def test_an_altered_source_is_refused(place: House) -> None:
 
 
 def test_a_snapshot_counts_by_its_newest_partition_alone(place: House) -> None:
-    from dataclasses import replace
-
     [customers] = place.catalogue.protected("customers").values()
     place.catalogue.record_protected([replace(customers, partition="2017-01-05")])
     current = current_partitions(place.catalogue, place.contracts["customers"])
