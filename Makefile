@@ -50,8 +50,8 @@ requirements: install  ## compile requirements.txt from pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
-clean:  ## remove what runs and tests wrote (CLOAKHOUSE_HOME or ./var goes)
-	rm -rf "$${CLOAKHOUSE_HOME:-var}" .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
+	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 distclean: clean  ## clean, and remove .venv
 	rm -rf $(VENV)
