@@ -94,3 +94,24 @@ class Fields:
             if key not in self._read and key not in also:
                 known = ", ".join(sorted(self._read | set(also)))
                 raise self.fault(str(key), "one of " + known, f"`{key}`", "correct the spelling or remove it")
+
+
+def custom_properties(source: Source, path: Path, known: set[str]) -> dict[str, Path]:
+    """Return the node of each value of `customProperties` below `path`, by property name."""
+    data = source.data
+    for step in path:
+        data = data[step]
+    found: dict[str, Path] = {}
+    for index, item in enumerate(data.get("customProperties") or []):
+        name = item.get("property")
+        here = (*path, "customProperties", index)
+        if name not in known or name in found:
+            raise source.error(
+                (*here, "property"),
+                expected="each of: " + ", ".join(sorted(known)) + ", once",
+                found=f"`{name}`",
+                remedy="remove it, or correct its spelling",
+                code="property",
+            )
+        found[name] = (*here, "value")
+    return found

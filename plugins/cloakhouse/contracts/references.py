@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.model import Column, Contract
 from cloakhouse.contracts.source import Path, Source
 
 Named = tuple[Path, str, str]  # node that names it, dataset, column
+MEASURABLE = {
+    "month": ("date", "timestamp"),
+    "weekday": ("date", "timestamp"),
+    "hour": ("timestamp",),
+    "sum": ("integer", "number"),
+    "any": ("string",),
+}
 
 
 def check_references(contracts: Mapping[str, tuple[Contract, Source]]) -> None:
@@ -23,6 +30,36 @@ def check_references(contracts: Mapping[str, tuple[Contract, Source]]) -> None:
                     remedy="correct the name, or add the contract that is missing",
                     code="reference",
                 )
+        _check_measures(contract, source, contracts)
+
+
+def _check_measures(contract: Contract, source: Source, contracts: Mapping[str, tuple[Contract, Source]]) -> None:
+    """Raise ContractError for a measure of a column whose protected form it can't be taken of."""
+    if contract.synthesis is None:
+        return
+    view = contract.synthesis.view
+    owner = {name: lookup.dataset for lookup in view.lookups for name in lookup.columns}
+    at = next(k for k, item in enumerate(source.data["customProperties"]) if item["property"] == "synthesis")
+    for measure in view.measures:
+        form = protected_form(contracts[owner.get(measure.column, view.source)][0].column(measure.column))
+        if form not in MEASURABLE.get(measure.kind, (form,)):
+            raise source.error(
+                ("customProperties", at, "value", "view", "columns", measure.name, measure.kind),
+                expected=f"`{measure.kind}` of a column that is protected as " + " or ".join(MEASURABLE[measure.kind]),
+                found=f"`{measure.column}`, which is protected as {form}",
+                remedy="choose another column or measure",
+                code="measure",
+            )
+
+
+def protected_form(column: Column) -> str:
+    """Return what a column holds in the protected zone: a logical type, or `token`."""
+    treatment = column.treatment
+    if treatment.name == "token":
+        return "token"
+    if treatment.name == "keep" or "to" in treatment.parameters:
+        return column.logical_type
+    return "string"
 
 
 def _named(contract: Contract, source: Source) -> Iterator[Named]:

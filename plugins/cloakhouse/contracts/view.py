@@ -1,11 +1,11 @@
-"""The `synthesis` property of a contract: engine, and the view of protected data that it is fitted on."""
+"""The `synthesis` and `gate` of a contract: engine, the view it is fitted on, and what a release must meet."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cloakhouse.contracts.fields import Fields
-from cloakhouse.contracts.model import Column, Kind, Lookup, Measure, Synthesis, View
+from cloakhouse.contracts.model import Column, Gate, Kind, Lookup, Measure, Synthesis, View
 from cloakhouse.contracts.source import Path, Source
 
 ENGINES = ("gaussian copula",)
@@ -90,3 +90,29 @@ def _measure(table: Fields, name: str) -> Measure:
     if (measure.kind == "any") != (measure.equals is not None):
         raise table.fault(name, "`equals` with `any`, and only there", "otherwise", "e.g. {any: c, equals: X}")
     return measure
+
+
+def read_gate(source: Source, properties: dict[str, Path], kind: Kind) -> Gate | None:
+    """Return the checked `gate` of a synthetic contract, None for a feed. Raises ContractError."""
+    if kind is not Kind.SYNTHETIC:
+        return None
+    if "gate" not in properties:
+        raise source.error(
+            ("customProperties",),
+            expected="a property `gate` for a synthetic dataset",
+            found="none",
+            remedy="declare maxCopyExcess, minHoldoutUnits and kAnonymity: {dataset, over, k}",
+        )
+    fields = Fields(source, properties["gate"])
+    anonymity = fields.child("kAnonymity")
+    over = anonymity.names("over")
+    gate = Gate(
+        max_copy_excess=fields.share("maxCopyExcess"),
+        min_holdout_units=fields.whole("minHoldoutUnits", 1, 1_000_000),
+        k_dataset=anonymity.text("dataset"),
+        quasi_identifiers=over,
+        min_k=anonymity.whole("k", 2, 1_000_000),
+    )
+    anonymity.nothing_else()
+    fields.nothing_else()
+    return gate

@@ -4,7 +4,7 @@ import pytest
 
 from cloakhouse.client import names
 from cloakhouse.client.names import DatasetName, parse_name, quoted
-from cloakhouse.contracts.parser import NAME
+from cloakhouse.contracts.columns import NAME
 from cloakhouse.errors import ConfigurationError
 
 HOSTILE = [

@@ -103,6 +103,7 @@ def test_a_backfill_takes_its_interval_again(weekly: Contract, daily: Contract, 
 
 
 def test_the_run_type_of_airflow_is_recognised(weekly: Contract) -> None:
-    kinds = pytest.importorskip("airflow.utils.types").DagRunType
-    assert choose(weekly, {}, run(kinds.BACKFILL_JOB)).partitions == ("2017-01-02",)
-    assert choose(weekly, {}, run(kinds.SCHEDULED)).partitions is None
+    from airflow.utils.types import DagRunType
+
+    assert choose(weekly, {}, run(DagRunType.BACKFILL_JOB)).partitions == ("2017-01-02",)
+    assert choose(weekly, {}, run(DagRunType.SCHEDULED)).partitions is None
