@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -353,8 +354,13 @@ INTERNAL = ("_", "cython_runtime", "cloudpickle", "greenlet", "sitecustomize", "
 
 
 def imported_by(statement: str) -> set[str]:
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT.format(statement=statement)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORT.format(statement=statement)],
+        env=unmeasured,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {name for name in json.loads(done.stdout) if not name.startswith(INTERNAL)}
 

@@ -347,14 +347,16 @@ def test_run_passes_its_options_on_and_ends_with_its_code(
 ) -> None:
     calls: list[Any] = []
 
-    def stand_in(settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True) -> int:
-        calls.append((settings.home, weeks, seed, sample))
+    def stand_in(
+        settings: Settings, weeks: str | None = None, seed: int = 2017, *, sample: bool = True, supersede: bool = False
+    ) -> int:
+        calls.append((settings.home, weeks, seed, sample, supersede))
         return 4
 
     monkeypatch.setattr("cloakhouse.flow.local_run.run", stand_in)
     assert cloakhouse("run").exit_code == 4
-    assert cloakhouse("run", "--weeks", "1-4", "--seed", "7", "--no-sample").exit_code == 4
-    assert calls == [(house.home, None, 2017, True), (house.home, "1-4", 7, False)]
+    assert cloakhouse("run", "--weeks", "1-4", "--seed", "7", "--no-sample", "--supersede").exit_code == 4
+    assert calls == [(house.home, None, 2017, True, False), (house.home, "1-4", 7, False, True)]
 
 
 def test_help_and_version(cloakhouse: Cloakhouse) -> None:
