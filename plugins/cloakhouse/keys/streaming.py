@@ -43,31 +43,37 @@ class EncryptingWriter:
         salt, self._prefix = os.urandom(SALT), os.urandom(PREFIX)
         self._cipher = _cipher(key, salt, associated_data)
         self._sink = sink
-        self._pending = bytearray()
+        self._plain = memoryview(bytearray(SEGMENT - TAG))
+        self._sealed = memoryview(bytearray(SEGMENT))
+        self._filled = 0
         self._room = SEGMENT - TAG - HEADER
         self._index = 0
         self.written = sink.write(bytes([HEADER]) + salt + self._prefix)
 
     def write(self, data: Buffer) -> int:
-        """Take `data` (bytes); full segments leave at once. Return its length (bytes)."""
-        view = memoryview(data)
-        self._pending += view
-        while len(self._pending) > self._room:
-            self._seal(self._room, last=False)
+        """Take `data` (bytes); a full segment leaves when more arrives. Return its length (bytes)."""
+        view = memoryview(data).cast("B")
+        taken = 0
+        while taken < len(view):
+            if self._filled == self._room:
+                self._seal(last=False)
+            size = min(self._room - self._filled, len(view) - taken)
+            self._plain[self._filled : self._filled + size] = view[taken : taken + size]
+            self._filled += size
+            taken += size
         return len(view)
 
     def finish(self) -> None:
         """Write the last segment. Without it the stream reads as truncated."""
-        self._seal(len(self._pending), last=True)
+        self._seal(last=True)
 
-    def _seal(self, length: int, *, last: bool) -> None:
+    def _seal(self, *, last: bool) -> None:
         nonce = _nonce(self._prefix, self._index, last)
-        with memoryview(self._pending) as view:
-            sealed = self._cipher.encrypt(nonce, view[:length], None)
-        del self._pending[:length]
+        sealed = self._sealed[: self._filled + TAG]
+        self._cipher.encrypt_into(nonce, self._plain[: self._filled], None, sealed)
         self.written += self._sink.write(sealed)
         self._index += 1
-        self._room = SEGMENT - TAG
+        self._filled, self._room = 0, SEGMENT - TAG
 
 
 class DecryptingReader(io.RawIOBase):
