@@ -8,7 +8,7 @@ WEEKS ?=
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast lint console bench clean distclean requirements
+.PHONY: help install machine system run test test-fast lint console bench clean distclean requirements
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,11 +23,16 @@ $(STAMP): requirements.txt pyproject.toml infra/check-machine.sh
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-run: install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
+machine:
+	@sh infra/check-machine.sh "$(PYTHON)" java
+
+system:
+	@sh infra/check-system.sh
+
+run: machine install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
 	@$(BIN)/cloakhouse run $(if $(WEEKS),--weeks $(WEEKS))
 
-test: install  ## lint, format, types, import layers, tests
-	@sh infra/check-system.sh
+test: system install  ## lint, format, types, import layers, tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
@@ -40,10 +45,10 @@ lint: install  ## ruff, format check, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-console: install  ## Airflow with its UI on 127.0.0.1:8080 (PORT=n moves it)
+console: machine install  ## Airflow with its UI on 127.0.0.1:8080 (PORT=n moves it)
 	@$(BIN)/cloakhouse console --port $(PORT)
 
-bench: install  ## measure the path: seconds, CPU, peak memory, ratios
+bench: machine install  ## measure the path: seconds, CPU, peak memory, ratios
 	$(BIN)/python -m tests.bench
 
 requirements: install  ## compile requirements.txt from pyproject.toml

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Says plainly what this machine lacks to run the platform: Python 3.11-3.13 with venv, Java 17+, make, git.
-# usage: check-machine.sh PYTHON
+# Says plainly what this machine lacks: Python 3.11-3.13 with venv and git to install the platform, and with
+# the second word `java` Java 17+ to run it.
+# usage: check-machine.sh PYTHON [java]
 python=$1
 missing=0
 
@@ -19,7 +20,9 @@ elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
-if ! command -v "$java" >/dev/null 2>&1; then
+if [ "$2" != java ]; then
+    :
+elif ! command -v "$java" >/dev/null 2>&1; then
     say "Java 17 or newer (Apache Spark runs on it)" "apt-get install openjdk-17-jre-headless"
 else
     major=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
