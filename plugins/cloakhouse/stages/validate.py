@@ -110,7 +110,11 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
         span = f"{group[0].partition} to {group[-1].partition}"
         raise _refused(f"protected zone, {contract.name} {span}", _failures(result), evidence)
     checks = sum(len(group["result"]["expectations"]) for group in groups)
-    progress.finish(f"{checks} checks passed on {len(waiting)} partitions", checks=checks, passed="yes")
+    progress.finish(
+        f"{checks} checks passed on {len(waiting)} partition{'' if len(waiting) == 1 else 's'}",
+        checks=checks,
+        passed="yes",
+    )
     return evidence
 
 
