@@ -37,7 +37,7 @@ test: system install  ## lint, format, types, import layers, tests
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 test-fast: install  ## the tests that need neither Spark nor Airflow
-	$(BIN)/python -m pytest -q -m "not spark and not airflow and not browser"
+	$(BIN)/python -m pytest -q -m "not spark and not airflow"
 
 lint: install  ## ruff, format check, mypy, import-linter
 	$(BIN)/ruff check .
@@ -56,7 +56,7 @@ requirements: install  ## compile requirements.txt from pyproject.toml
 		--no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
 clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
-	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 distclean: clean  ## clean, and remove .venv
 	rm -rf $(VENV)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from cloakhouse.errors import CloakhouseError
+from cloakhouse.errors import CloakhouseError, internal
 from cloakhouse.keys.files import replacing
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.settings import Settings
@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = {"path": done.manifest.path, "sha256": done.manifest.sha256}
         code = 0
     except CloakhouseError as problem:
+        outcome, code = {"error": problem.as_dict()}, problem.exit_code
+    except Exception as fault:  # noqa: BLE001 - its text may quote values: only its class and place are told
+        problem = internal("pseudonymize", fault)
         outcome, code = {"error": problem.as_dict()}, problem.exit_code
     finally:
         spark.stop()

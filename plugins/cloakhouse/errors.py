@@ -7,6 +7,7 @@ a value that came from a feed, so that any message may reach a log, a screen or 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -143,6 +144,25 @@ class StageError(CloakhouseError):
 
     kind = "stage"
     retryable = True
+
+
+def internal(stage: str, fault: BaseException) -> StageError:
+    """Return what may be told of an exception that nobody foresaw: its class and its place, never its text.
+
+    Libraries quote the value they stumbled over; `raise internal(...) from None` keeps it out of every log.
+    """
+    trace = fault.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else "unknown"
+    return StageError(
+        where=f"{stage}, in {place}",
+        expected="no error but the platform's own",
+        found=f"{type(fault).__module__}.{type(fault).__qualname__} (its text may quote values and is not shown)",
+        not_done="the stage did not finish; nothing of it became visible",
+        remedy="run again; if it stays, take the input that causes it and this place to the platform's maintainers",
+        code="internal",
+    )
 
 
 class MissingDependency(CloakhouseError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one installation. Holds no secret, so it may travel to Spark workers.
+    """The settings of one installation. The database URL may hold a password: it is not shown, and stays off workers.
 
     Attributes:
         home: folder of everything the platform writes (CLOAKHOUSE_HOME, default `./var`).
@@ -25,7 +25,7 @@ class Settings:
     contracts: Path
     expectations: Path
     keys: str
-    database: str
+    database: str = field(repr=False)
     project: Path
 
     @classmethod

@@ -33,6 +33,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 READY_WITHIN_S = 120.0
+MIGRATE_WITHIN_S = 600.0
 POLL_S = 0.5
 
 
@@ -63,7 +64,11 @@ def running(settings: Settings, port: int) -> Iterator[dict[str, subprocess.Pope
     """Start the components, each in a process group of its own; end them all when the block ends."""
     environment = {**os.environ, **prepare(settings, port)}
     airflow = str(Path(sys.executable).with_name("airflow"))
-    subprocess.run([airflow, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=600)
+    migrated = subprocess.run(
+        [airflow, "db", "migrate"], env=environment, check=False, capture_output=True, timeout=MIGRATE_WITHIN_S
+    )
+    if migrated.returncode:
+        raise _not_ready("a metadata database that could not be made or migrated")
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, arguments in COMPONENTS.items():

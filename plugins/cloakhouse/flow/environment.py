@@ -45,6 +45,7 @@ def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
     return {
         **fixed,
         **settings.environment(),
+        "DEV": "",  # where it is set, Airflow logs tracebacks with local variables
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),

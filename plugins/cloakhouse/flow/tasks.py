@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound
+from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound, internal
 from cloakhouse.flow.partitions import Choice, choose
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.progress import Progress
@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def explained(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Turn a refusal of the platform into a task failure that shows its message alone, without traceback.
+    """Turn an exception into a task failure that shows the platform's message alone, without traceback.
 
-    A refusal that a retry can't help fails for good (AirflowFailException).
+    A refusal that a retry can't help fails for good (AirflowFailException). Of an exception that nobody foresaw
+    the class and the place are told.
     """
 
     def wrap(work: Callable[P, R]) -> Callable[P, R]:
@@ -34,12 +35,17 @@ def explained(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return work(*args, **kwargs)
-            except CloakhouseError as problem:
-                Progress.of(stage, str(args[0]) if args else "").trouble(problem.explain())
-                log.error("%s", problem.explain())
-                if problem.retryable:
-                    raise problem.with_traceback(None) from None
-                raise AirflowFailException(problem.code) from None
+            except CloakhouseError as refusal:
+                problem = refusal
+            except (AirflowSkipException, AirflowFailException):
+                raise
+            except Exception as fault:  # noqa: BLE001 - Airflow would log its text, which may quote values
+                problem = internal(stage, fault)
+            Progress.of(stage, str(args[0]) if args else "").trouble(problem.explain())
+            log.error("%s", problem.explain())
+            if problem.retryable:
+                raise problem.with_traceback(None) from None
+            raise AirflowFailException(problem.code) from None
 
         return run
 
@@ -134,6 +140,7 @@ def synthesize(dataset: str) -> Reference:
 
 def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
     from cloakhouse.stages.sources import current_partitions
+    from cloakhouse.stages.validate import waiting_partitions
 
     contracts, catalogue = load_contracts(settings.contracts), Catalogue(settings.database)
     absent = []
@@ -142,6 +149,9 @@ def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
             current_partitions(catalogue, contracts[name])
         except NotFound:
             absent.append(name)
+        else:
+            if waiting_partitions(catalogue, contracts[name]):  # a dataset with some of its weeks is none
+                absent.append(name)
     return absent
 
 

@@ -40,6 +40,10 @@ class TokenKeys:
             document = {"format": 1, "key": TOKENS, "wrapped": base64.b64encode(wrapped).decode()}
             create_once(self._file, json.dumps(document, indent=1).encode())
 
+    def verify(self) -> None:
+        """Return if the key service opens the root. Raises IntegrityError, KeyServiceError."""
+        self._service.unwrap(TOKENS, self._wrapped(), CONTEXT)
+
     def key(self, algorithm: str, domain: str, purpose: str) -> SecretKey:
         """Return the 256-bit key for (algorithm, domain, purpose). Raises IntegrityError, KeyServiceError."""
         if self._root is None:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloakhouse.contracts.model import Contract, Feed, Period
 from cloakhouse.errors import CloakhouseError, ConfigurationError
+from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.files import TEMPORARY, locked, storage_error
 from cloakhouse.keys.protocol import FILE, KeyService, zone_key
 from cloakhouse.keys.service import open_key_service
@@ -35,6 +37,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.inspection import CHUNK, Gunzip, LineCounter, check_header, refuse
 
 LOCK_WAIT_S = 600.0
+Identity = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def land(
     progress = Progress.of("land", contract.name)
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"landing {contract.name}"):
         _clear_leftovers(settings.lake / "landing" / contract.name)
+        if settings.token_root.exists():  # a keystore that can't open it is not the one of this lake
+            TokenKeys(open_key_service(settings.keys), settings.token_root).verify()
         worker = _Landing(settings, contract, feed, catalogue, supersede)
         waiting = _waiting(settings.inbox, feed, partitions)
         for number, name in enumerate(waiting, start=1):
@@ -148,6 +153,7 @@ class _Landing:
         self._known = catalogue.deliveries(contract.name)
         self._landed: list[Delivery] = []
         self._duplicates = 0
+        self._seen: Identity | None = None
         self.refused: list[CloakhouseError] = []
 
     def take(self, name: str) -> None:
@@ -166,7 +172,8 @@ class _Landing:
         if self._feed.after_landing == "delete":
             path = self._settings.inbox / name
             try:
-                path.unlink(missing_ok=True)
+                if path.exists() and _identity(path.stat()) == self._seen:  # else a newer file took the name
+                    path.unlink(missing_ok=True)
             except OSError as fault:
                 raise storage_error(fault, path, "the file has landed but still lies in the inbox") from None
 
@@ -180,7 +187,7 @@ class _Landing:
                 "have the sender correct the name, or the contract its firstPartition",
                 "early",
             )
-        digest = _digest(path)
+        digest, self._seen = _digest(path)
         self._compare_with_landed(name, partition, digest)
         target = LandedObject(self._contract.name, partition, f"{digest[:32]}.chl")
         with landing(self._settings.lake, target, self._keys) as writer:
@@ -311,10 +318,16 @@ class _Landing:
         return Landed(manifest, len(self._landed), self._duplicates, rows, refused)
 
 
-def _digest(path: Path) -> str:
+def _identity(status: os.stat_result) -> Identity:
+    """Return what tells a file from another that is renamed to its name: inode, size, time of its last change."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path) -> tuple[str, Identity]:
+    """Return the SHA-256 (hex) of the file and its identity."""
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest(), _identity(os.fstat(stream.fileno()))
     except OSError as fault:
         raise storage_error(fault, path, "the file was not landed") from None
 

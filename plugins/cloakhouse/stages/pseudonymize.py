@@ -6,7 +6,8 @@
 2. a worker writes files under names of its own attempt and reports their entries, so a retried or a
    speculative task leaves at most a file that no manifest lists;
 3. the driver writes one manifest per partition, then all rows of the control database in one transaction;
-4. files of this request that no manifest lists are removed.
+4. files in the folders of this request that its outcome does not list are removed: leftovers of a killed run, and,
+   when the same request is done again, what the earlier outcome had written.
 
 Killed anywhere, the same plan is made again and the same work done again; nothing is visible twice.
 """
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, StageError
+from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.files import locked
 from cloakhouse.keys.service import open_key_service
@@ -92,23 +93,25 @@ def plan(
             "deliveries": [
                 {"partition": d.partition, "path": d.manifest.path, "sha256": d.manifest.sha256} for d in chosen
             ],
-            "references": _references(contract, catalogue),
+            "references": _references(contract, catalogue, settings),
         },
     )
 
 
-def _references(contract: Contract, catalogue: Catalogue) -> dict[str, list[dict[str, str]]]:
+def _references(contract: Contract, catalogue: Catalogue, settings: Settings) -> dict[str, list[dict[str, str]]]:
     """Return, per referencing column, the manifests of the partitions that hold the values it may have."""
     found = {}
     for column in contract.columns:
         if column.reference is None:
             continue
-        current = list(catalogue.protected(column.reference.dataset).values())
+        version = load_contracts(settings.contracts)[column.reference.dataset].version
+        protected = catalogue.protected(column.reference.dataset).values()
+        current = [p for p in protected if p.contract_version == version]
         if not current:
             raise StageError(
                 where=f"{contract.name}.{column.name}",
                 expected=f"the dataset `{column.reference.dataset}` in the protected zone, which it refers to",
-                found="no partition of it",
+                found=f"no partition of it under its contract {version}",
                 not_done=f"no partition of {contract.name} was pseudonymized; landed files wait",
                 remedy=f"deliver `{column.reference.dataset}` and run its DAG first; this task tries again by itself",
                 code="reference",
@@ -126,11 +129,13 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     content = read_manifest(settings.lake, request, REQUEST)
     contract = _contract(settings, content)
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"pseudonymizing {contract.name}"):
-        if not Catalogue(settings.database).anything_protected():  # else a lost root would silently be replaced
+        catalogue = Catalogue(settings.database)
+        if not catalogue.anything_protected():  # else a lost root would silently be replaced
             TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
         deliveries = [
             read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
         ]
+        _require_newest(catalogue, contract, deliveries)
         references = {
             name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef(ref["path"], ref["sha256"])))
             for name, refs in content["references"].items()
@@ -154,6 +159,21 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         reasons=json.dumps(result.quarantined),
     )
     return result
+
+
+def _require_newest(catalogue: Catalogue, contract: Contract, deliveries: list[dict[str, Any]]) -> None:
+    """Raise StageError when a correction landed after the request was planned: it must not be undone."""
+    landed = catalogue.deliveries(contract.name)
+    for delivery in deliveries:
+        if landed[delivery["partition"]][-1].sha256 != delivery["sha256"]:
+            raise StageError(
+                where=f"{contract.name} {delivery['partition']}",
+                expected="a request for the newest delivery",
+                found="one that a later delivery has overtaken",
+                not_done="nothing was pseudonymized",
+                remedy="run the DAG again: it plans anew",
+                code="overtaken",
+            )
 
 
 def _contract(settings: Settings, content: dict[str, Any]) -> Contract:
@@ -180,14 +200,13 @@ def _on_spark(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Return the outcome of every task. The plan that Spark sees is a range of task numbers."""
-    fields = settings.as_dict()
+    fields = {**settings.as_dict(), "database": ""}  # its URL may hold a password, and workers don't need it
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        treater: Treater | None = None
+        worker = _Worker(Settings.from_dict(fields), contract, references)
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                treater = treater or Treater(Settings.from_dict(fields), contract, references)
-                yield _outcome(treater, tasks[number])
+                yield worker.outcome(tasks[number])
 
     numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
     frame = numbers.mapInArrow(work, "outcome string")
@@ -200,13 +219,24 @@ def _on_spark(
     return sorted(outcomes, key=lambda outcome: str(outcome["partition"]))
 
 
-def _outcome(treater: Treater, task: DeliveryTask) -> pa.RecordBatch:
-    """Return the outcome as one JSON text. A refusal is a result, so that Spark logs no traceback with locals."""
-    try:
-        outcome = treater.run(task)
-    except CloakhouseError as problem:
-        outcome = {"partition": task.partition, "error": problem.as_dict()}
-    return pa.RecordBatch.from_pydict({"outcome": [json.dumps(outcome)]})
+class _Worker:
+    """Treats deliveries in a Spark worker. Every exception is a result: Spark would log its text, which may quote
+    values."""
+
+    def __init__(self, settings: Settings, contract: Contract, references: dict[str, tuple[FileEntry, ...]]) -> None:
+        self._arguments = (settings, contract, references)
+        self._treater: Treater | None = None
+
+    def outcome(self, task: DeliveryTask) -> pa.RecordBatch:
+        """Return the outcome of one delivery as one JSON text."""
+        try:
+            self._treater = self._treater or Treater(*self._arguments)
+            outcome = self._treater.run(task)
+        except CloakhouseError as problem:
+            outcome = {"partition": task.partition, "error": problem.as_dict()}
+        except Exception as fault:  # noqa: BLE001 - see the class
+            outcome = {"partition": task.partition, "error": internal("pseudonymize", fault).as_dict()}
+        return pa.RecordBatch.from_pydict({"outcome": [json.dumps(outcome)]})
 
 
 def _failed(contract: Contract, outcome: dict[str, Any]) -> StageError:

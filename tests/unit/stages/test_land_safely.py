@@ -1,0 +1,103 @@
+"""Landing never deletes what it has not landed, never fills a lake with the keys of another, never goes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.errors import KeyServiceError, StageError
+from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.service import open_key_service
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.settings import Settings
+from cloakhouse.stages import land as stage
+from cloakhouse.stages import pseudonymize
+
+NAME = "products-2017-01-02.csv.gz"
+HEADER = "product_id,manufacturer_id,department,brand,product_category,product_type,package_size\n"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings.from_environment({"CLOAKHOUSE_HOME": str(tmp_path / "home")})
+    settings.inbox.mkdir(parents=True)
+    return settings
+
+
+def deliver(settings: Settings, product: int) -> Path:
+    import gzip
+
+    path = settings.inbox / NAME
+    waiting = path.with_suffix(".part")
+    waiting.write_bytes(gzip.compress(f"{HEADER}{product},1,GROCERY,National,a,b,c\n".encode(), mtime=0))
+    return waiting.replace(path)
+
+
+def test_a_file_that_took_the_name_meanwhile_stays_for_the_next_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = load_contracts(settings.contracts)["products"]
+    copy = stage._copy
+
+    def copy_while_a_newer_one_arrives(*arguments: Any) -> Any:
+        scan = copy(*arguments)
+        deliver(settings, 2)
+        return scan
+
+    deliver(settings, 1)
+    monkeypatch.setattr(stage, "_copy", copy_while_a_newer_one_arrives)
+    assert stage.land(settings, contract).landed == 1
+    assert [path.name for path in settings.inbox.iterdir()] == [NAME]
+    monkeypatch.undo()
+    assert [problem["code"] for problem in stage.land(settings, contract).refused] == ["delivery.conflict"]
+    assert stage.land(settings, contract, supersede=True).landed == 1
+
+
+def test_another_keystore_lands_nothing_and_empties_nothing(settings: Settings, tmp_path: Path) -> None:
+    TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+    contract = load_contracts(settings.contracts)["products"]
+    path = deliver(settings, 1)
+    from dataclasses import replace
+
+    with pytest.raises(KeyServiceError):
+        stage.land(replace(settings, keys=f"local:{tmp_path / 'typo'}"), contract)
+    assert path.exists()
+    assert stage.land(settings, contract).landed == 1
+
+
+def test_a_request_that_a_correction_has_overtaken_is_refused(settings: Settings) -> None:
+    contract = load_contracts(settings.contracts)["products"]
+    deliver(settings, 1)
+    stage.land(settings, contract)
+    request = pseudonymize.plan(settings, contract)
+    assert request is not None
+    content = read_manifest(settings.lake, request)
+    deliveries = [
+        read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
+    ]
+    catalogue = Catalogue(settings.database)
+    pseudonymize._require_newest(catalogue, contract, deliveries)
+    deliver(settings, 2)
+    stage.land(settings, contract, supersede=True)
+    with pytest.raises(StageError) as refusal:
+        pseudonymize._require_newest(catalogue, contract, deliveries)
+    assert refusal.value.code == "stage.overtaken"
+
+
+def test_what_a_worker_did_not_foresee_becomes_a_result_without_its_text(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloakhouse.stages.treating import DeliveryTask, Treater
+
+    def fail(*_: Any) -> Any:
+        raise ValueError("Failed to parse string: 4000001111222235")
+
+    monkeypatch.setattr(Treater, "run", fail)
+    worker = pseudonymize._Worker(settings, load_contracts(settings.contracts)["products"], {})
+    text = worker.outcome(DeliveryTask("2017-01-02", "x", 1, "products/x")).to_pydict()["outcome"][0]
+    assert "ValueError" in text
+    assert "4000001111222235" not in text
