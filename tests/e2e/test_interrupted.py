@@ -27,25 +27,38 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def _runs_spark(process: psutil.Process) -> bool:
+    try:
+        return "SparkSubmit" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_ended_in_the_middle_of_spark_goes_on_in_the_next(number: signal.Signals, tmp_path: Path) -> None:
     environment = {**os.environ, "CLOAKHOUSE_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     settings = Settings.from_environment(environment)
     write_feed(settings.inbox, weeks=range(2, 3), wanted=lambda name: name.startswith("products"))
     process = subprocess.Popen([CLI, "run", "--no-sample"], env=environment, stdout=subprocess.DEVNULL)
-    root, family = psutil.Process(process.pid), []
+    root = psutil.Process(process.pid)
     deadline = time.monotonic() + 120
-    while not any("SparkSubmit" in " ".join(p.cmdline()) for p in family):
+    while not any(_runs_spark(p) for p in _family(root)):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)
-        family = [p for p in _family(root) if p.is_running()]
     time.sleep(2)
     family = _family(root)
     process.send_signal(number)
     assert process.wait(timeout=90) == (130 if number == signal.SIGTERM else -signal.SIGKILL)
     _, left = psutil.wait_procs(family, timeout=30)
-    assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
+    assert not [p for p in left if _runs(p)]
     catalogue = Catalogue(settings.database)
     assert not [p for p in catalogue.protected("products").values() if p.validated]
     again = subprocess.run([CLI, "run", "--no-sample"], env=environment, capture_output=True, text=True, timeout=300)
