@@ -13,13 +13,27 @@ import json
 import sys
 from pathlib import Path
 
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from cloakhouse.errors import CloakhouseError, internal
+from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.keys.files import replacing
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
+
+
+def lost(found: str) -> StageError:
+    """Return the refusal for a job that Spark gave up, such as after a worker was killed."""
+    return StageError(
+        where="Spark job pseudonymize",
+        expected="every task to end",
+        found=f"Spark gave up ({found})",
+        not_done="nothing of the job became visible",
+        remedy="look for a lost worker (memory, disk) on the machines of the cluster, then run again",
+        code="spark",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = {"path": done.manifest.path, "sha256": done.manifest.sha256}
         code = 0
     except CloakhouseError as problem:
+        outcome, code = {"error": problem.as_dict()}, problem.exit_code
+    except (PySparkException, Py4JError) as fault:
+        problem = lost(type(fault).__name__)
         outcome, code = {"error": problem.as_dict()}, problem.exit_code
     except Exception as fault:  # noqa: BLE001 - its text may quote values: only its class and place are told
         problem = internal("pseudonymize", fault)
