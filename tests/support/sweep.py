@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import os
 import threading
 import zipfile
 import zlib
@@ -65,7 +66,7 @@ class Sweep:
     def folder(self, root: Path, skip: Iterable[Path] = ()) -> None:
         """Search every file below `root` but those below `skip`; names are searched as well as contents."""
         skipped = tuple(skip)
-        for path in root.rglob("*"):
+        for path in everything(root):
             if any(path.is_relative_to(other) for other in skipped):
                 continue
             self.data(str(path.relative_to(root)), str(path.relative_to(root)).encode())
@@ -84,6 +85,13 @@ class Sweep:
             for label, form, needle in self._needles:
                 if needle in plain:
                     self.hits.add(Hit(name + layer, label, form))
+
+
+def everything(root: Path) -> Iterator[Path]:
+    """Yield every folder and file below `root`; what vanishes while it is walked is passed over (Path.rglob raises)."""
+    for folder, names, files in os.walk(root):
+        for name in (*names, *files):
+            yield Path(folder, name)
 
 
 def layers(content: bytes, depth: int = 3) -> Iterator[tuple[str, bytes]]:
@@ -134,6 +142,6 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(0.3):
             for folder in self._folders:
-                self.seen.update(str(p) for p in folder.rglob("*"))
+                self.seen.update(str(path) for path in everything(folder))
                 self._sweep.folder(folder, self._skip)
             self.passes += 1
