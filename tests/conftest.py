@@ -1,14 +1,17 @@
 """Settings of all tests: Hypothesis without a deadline, since the machine that runs them is shared; and no test is
-left out without a word: those that need Java are named when there is none, and with CI=true that is a failure."""
+left out without a word: those that need a program that isn't here are named, and with CI=true that is a failure."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.service_pkcs11 import there_is_softhsm
 
 from cloakhouse.errors import MissingDependency
 from cloakhouse.flow.submit import check_java
@@ -16,7 +19,31 @@ from cloakhouse.flow.submit import check_java
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-NOT_RUN = pytest.StashKey[list[str]]()
+
+def there_is_java() -> bool:
+    """Return whether Java is here, new enough for Spark."""
+    try:
+        check_java()
+    except MissingDependency:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Need:
+    """What tests with a marker need: a program, how to see whether it is here, and the command that brings it."""
+
+    marker: str
+    program: str
+    here: Callable[[], bool]
+    command: str
+
+
+NEEDS = (
+    Need("spark", "Java 17 or newer", there_is_java, "apt-get install openjdk-17-jre-headless"),
+    Need("hsm", "SoftHSM2", there_is_softhsm, "apt-get install softhsm2"),
+)
+NOT_RUN = pytest.StashKey[dict[Need, list[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,22 +54,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests marked `spark` where there is no Java, and keep their names for the report."""
-    try:
-        check_java()
-    except MissingDependency as missing:
-        left_out = [item for item in items if item.get_closest_marker("spark")]
-        if left_out and os.environ.get("CI") == "true":
-            raise pytest.UsageError(missing.explain()) from None
-        config.stash[NOT_RUN] = [item.nodeid for item in left_out]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Deselect the tests whose need is not here, and keep their names for the report."""
+    not_run = config.stash.setdefault(NOT_RUN, {})
+    for need in NEEDS:
+        left_out = [item for item in items if item.get_closest_marker(need.marker)]
+        if left_out and not need.here():
+            not_run[need] = [item.nodeid for item in left_out]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+    if not_run and os.environ.get("CI") == "true":
+        raise pytest.UsageError("\n".join(f"{len(not_run[need])} tests not run: {_advice(need)}" for need in not_run))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name each test that was not run, and the command that brings what it needs."""
-    names = config.stash.get(NOT_RUN, [])
-    if names:
-        terminalreporter.section("not run: no Java; apt-get install openjdk-17-jre-headless")
+    for need, names in config.stash.get(NOT_RUN, {}).items():
+        terminalreporter.section(f"not run: {_advice(need)}")
         for name in names:
             terminalreporter.line(name)
+
+
+def _advice(need: Need) -> str:
+    return f"no {need.program}; {need.command}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from cloakhouse.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,10 @@ class Settings:
         home: folder of everything the platform writes (CLOAKHOUSE_HOME, default `./var`).
         contracts: folder of the data contracts (CLOAKHOUSE_CONTRACTS, default `dags/contracts`).
         expectations: folder of the Great Expectations suites (CLOAKHOUSE_EXPECTATIONS).
-        keys: URI of the key service (CLOAKHOUSE_KEYS, default the local keystore in `home`).
+        keys: URI of the key service (CLOAKHOUSE_KEYS, default the age keystore in `home`).
+        identity: identity file of whoever asks (CLOAKHOUSE_IDENTITY); None is the platform's own.
+        purpose: what keys are asked for (CLOAKHOUSE_PURPOSE, default `operations`); grants name it.
+        rotation_days: age at which master keys are rotated (CLOAKHOUSE_ROTATION_DAYS, default 90).
         database: SQLAlchemy URL of the control database (CLOAKHOUSE_DATABASE, default SQLite in `home`).
         project: the checkout: holds dags, plugins, spark_jobs, infra.
     """
@@ -27,6 +33,9 @@ class Settings:
     keys: str
     database: str = field(repr=False)
     project: Path
+    identity: Path | None = None
+    purpose: str = "operations"
+    rotation_days: int = 90
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -38,28 +47,44 @@ class Settings:
             home=home,
             contracts=Path(env.get("CLOAKHOUSE_CONTRACTS") or project / "dags" / "contracts").resolve(),
             expectations=Path(env.get("CLOAKHOUSE_EXPECTATIONS") or project / "expectations").resolve(),
-            keys=env.get("CLOAKHOUSE_KEYS") or f"local:{home / 'keystore'}",
+            keys=_absolute(env.get("CLOAKHOUSE_KEYS") or f"age:{home / 'keystore'}"),
             database=env.get("CLOAKHOUSE_DATABASE") or f"sqlite:///{home / 'control.db'}",
             project=project,
+            identity=Path(identity).expanduser().resolve() if (identity := env.get("CLOAKHOUSE_IDENTITY")) else None,
+            purpose=env.get("CLOAKHOUSE_PURPOSE") or "operations",
+            rotation_days=_days(env.get("CLOAKHOUSE_ROTATION_DAYS") or "90"),
         )
 
     def with_home(self, home: Path) -> Settings:
         """Return the same settings for another home, with its own keystore and control database."""
-        return replace(self, home=home, keys=f"local:{home / 'keystore'}", database=f"sqlite:///{home / 'control.db'}")
+        return replace(self, home=home, keys=f"age:{home / 'keystore'}", database=f"sqlite:///{home / 'control.db'}")
 
     def as_dict(self) -> dict[str, str]:
         """Return the settings as texts; `from_dict` reads them back."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        return {key: "" if value is None else str(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, str]) -> Settings:
         """Return the settings that `as_dict` gave."""
         paths = {k: Path(fields[k]) for k in ("home", "contracts", "expectations", "project")}
-        return cls(keys=fields["keys"], database=fields["database"], **paths)
+        identity = Path(fields["identity"]) if fields["identity"] else None
+        return cls(
+            keys=fields["keys"],
+            database=fields["database"],
+            identity=identity,
+            purpose=fields["purpose"],
+            rotation_days=int(fields["rotation_days"]),
+            **paths,
+        )
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables from which a child process reads the same settings."""
         return {f"CLOAKHOUSE_{key.upper()}": value for key, value in self.as_dict().items()}
+
+    @property
+    def rotation_period(self) -> dt.timedelta:
+        """Age at which a master key is due for rotation."""
+        return dt.timedelta(days=self.rotation_days)
 
     @property
     def inbox(self) -> Path:
@@ -76,9 +101,32 @@ class Settings:
         """File of the wrapped root of the token keys."""
         return self.home / "token-root.json"
 
+    @property
+    def dataset_keys(self) -> Path:
+        """Folder of the wrapped dataset keys."""
+        return self.home / "dataset-keys"
+
     def temporary(self) -> Path:
         """Return the folder for temporary files: TMPDIR where set, else `tmp` in home; made if need be."""
         chosen = os.environ.get("TMPDIR")
         folder = Path(chosen) if chosen else self.home / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _absolute(keys: str) -> str:
+    """Return a key service URI that means the same in every working folder."""
+    scheme, _, rest = keys.partition(":")
+    return f"age:{Path(rest).expanduser().resolve()}" if scheme == "age" and rest else keys
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3_650:
+        raise ConfigurationError(
+            where="CLOAKHOUSE_ROTATION_DAYS",
+            expected="a whole number of days, 1 to 3650",
+            found="another text",
+            not_done="nothing was started",
+            remedy="correct the setting; NIST SP 800-57 Part 1 Rev. 5, section 5.3.6, tells how to choose it",
+        )
+    return int(text)

@@ -26,14 +26,17 @@ GOLDEN = {
     "protect_transactions": FEED_SHAPE,
     "publish_baskets_synthetic": SYNTHETIC_SHAPE,
     "publish_households_synthetic": SYNTHETIC_SHAPE,
+    "rewrite_keys": {"rewrite": []},
+    "rotate_keys": {"rotate": []},
 }
 PARSE = """
 import json, sys, time
 import airflow.sdk
-from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param, TriggerRule, task
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param, PokeReturnValue, TriggerRule, task
 before, start = set(sys.modules), time.process_time()
 from cloakhouse.flow.factory import build_dags
-dags = build_dags()
+from cloakhouse.flow.key_dags import build_key_dags
+dags = build_dags() | build_key_dags()
 seconds = time.process_time() - start
 shape = {i: {t.task_id: sorted(t.downstream_task_ids) for t in d.tasks} for i, d in dags.items()}
 print(json.dumps({"shape": shape, "seconds": seconds, "modules": sorted(set(sys.modules) - before),
@@ -117,6 +120,6 @@ bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 print(json.dumps({"errors": list(bag.import_errors.values()), "dags": sorted(bag.dags)}))
 """
     found = run_python(program, {**airflow_environment, "CLOAKHOUSE_CONTRACTS": str(folder)})
-    assert found["dags"] == []
+    assert found["dags"] == ["rewrite_keys", "rotate_keys"]
     assert "bad.odcs.yaml:1:1" in found["errors"][0]
     assert "to do:" in found["errors"][0]

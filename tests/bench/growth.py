@@ -26,11 +26,11 @@ if sys.argv[1] == "land":
 else:
     from dataclasses import replace
     from cloakhouse.keys.derive import TokenKeys
-    from cloakhouse.keys.service import open_key_service
+    from cloakhouse.keys.service import service_of
     from cloakhouse.lake.manifests import read_manifest
     from cloakhouse.ledger.catalogue import Catalogue
     from cloakhouse.stages.treating import DeliveryTask, Treater
-    TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+    TokenKeys(service_of(settings), settings.token_root).ensure_root()
     landed = next(iter(Catalogue(settings.database).deliveries("transactions").values()))[-1]
     d = read_manifest(settings.lake, landed.manifest)
     task = DeliveryTask(d["partition"], d["object"], d["rows"], "transactions/bench")

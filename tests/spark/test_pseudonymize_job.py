@@ -25,7 +25,7 @@ from tests.support.lake import Lake, processes_of
 
 from cloakhouse.errors import ContractError, StageError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import service_of
 from cloakhouse.sample import BAD_CUSTOMER_ROWS, BAD_ROWS_PER_WEEK, UNDECLARED_COLUMNS
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
@@ -106,7 +106,7 @@ def test_tokens_join_over_weeks_and_datasets_and_are_one_a_household(lake: Lake,
     lines = receipts(feed)
     sizes = Counter(Counter(row["household_id"] for row in lines).values())
     assert Counter(Counter(tokens.to_pylist()).values()) == sizes
-    keys = TokenKeys(open_key_service(lake.settings.keys), lake.settings.token_root)
+    keys = TokenKeys(service_of(lake.settings), lake.settings.token_root)
     from cloakhouse.tokens.cmac import cmac_tokens
 
     ids = pa.array(sorted({int(row["household_id"]) for row in lines}), pa.int64())

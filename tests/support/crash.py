@@ -61,7 +61,7 @@ def die_at(number: int, *, before: bool) -> None:
         if name != "write":
             setattr(os, name, patched(name, getattr(os, name)))
     real_fdopen = os.fdopen
-    os.fdopen = lambda handle, mode: _TornStream(real_fdopen(handle, mode, buffering=0), step)  # type: ignore[assignment, misc]
+    os.fdopen = lambda handle, mode, buffering=0: _TornStream(real_fdopen(handle, mode, buffering=0), step)  # type: ignore[assignment, misc]
 
 
 def crash_everywhere(prepare: Callable[[], None], work: Callable[[], None], check: Callable[[bool], None]) -> int:

@@ -17,18 +17,19 @@ from pathlib import Path
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring, service_of
 from cloakhouse.lake.manifests import read_manifest
-from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
 from cloakhouse.stages.land import land
+from cloakhouse.stages.publish import publish
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.synthesize import synthesize
 from cloakhouse.stages.treating import DeliveryTask, Treater
-from cloakhouse.stages.validate import validate_protected
+from cloakhouse.stages.validate import validate_protected, validate_synthetic
 
 WEEKS = ("2016-12-26", "2017-01-02")
 SYNTHETIC = "households_synthetic"
@@ -50,7 +51,12 @@ class House:
 
     @property
     def store(self) -> TableStore:
-        return TableStore(self.settings.lake, open_key_service(self.settings.keys))
+        return TableStore(self.settings.lake, open_ring(self.settings))
+
+    def released(self, name: str = SYNTHETIC) -> tuple[FileEntry, ...]:
+        """Return the files of the newest published version."""
+        manifest = read_manifest(self.settings.lake, self.catalogue.version(name).manifest)
+        return tuple(FileEntry(**item) for item in manifest["files"])
 
     def copy(self, home: Path) -> House:
         """Return this installation as it is now, copied to `home`, with contracts and suites of its own."""
@@ -80,7 +86,7 @@ class House:
             column: tuple(e for r in refs for e in partition_files(settings, ManifestRef(r["path"], r["sha256"])))
             for column, refs in content["references"].items()
         }
-        TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+        TokenKeys(service_of(settings), settings.token_root).ensure_root()
         treater = Treater(settings, contract, references)
         folder = f"{name}/{{}}/{request.sha256[:12]}"
         outcomes = [
@@ -119,6 +125,16 @@ def synthesized() -> tuple[House, ManifestRef]:
     manifest = synthesize(house.settings, house.contracts[SYNTHETIC])
     assert manifest is not None
     return house, manifest
+
+
+@functools.cache
+def published() -> House:
+    """Return an installation whose synthetic households are published."""
+    source, manifest = synthesized()
+    house = source.copy(_folder())
+    evidence = validate_synthetic(house.settings, house.contracts[SYNTHETIC], manifest)
+    publish(house.settings, house.contracts[SYNTHETIC], evidence)
+    return house
 
 
 def _folder() -> Path:

@@ -13,7 +13,7 @@ def test_the_defaults_hang_below_the_project(tmp_path: Path) -> None:
     assert settings.home == tmp_path / "var"
     assert settings.contracts == tmp_path / "dags" / "contracts"
     assert settings.expectations == tmp_path / "expectations"
-    assert settings.keys == f"local:{tmp_path}/var/keystore"
+    assert settings.keys == f"age:{tmp_path}/var/keystore"
     assert settings.database == f"sqlite:///{tmp_path}/var/control.db"
     assert settings.inbox == tmp_path / "var" / "inbox"
     assert settings.lake == tmp_path / "var" / "lake"
@@ -33,8 +33,8 @@ def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
 
 
 def test_settings_travel_as_texts_and_as_environment(tmp_path: Path) -> None:
-    settings = Settings.from_environment({"CLOAKHOUSE_HOME": str(tmp_path), "CLOAKHOUSE_KEYS": "local:/keys"})
-    assert settings.keys == "local:/keys"
+    settings = Settings.from_environment({"CLOAKHOUSE_HOME": str(tmp_path), "CLOAKHOUSE_KEYS": "age:/keys"})
+    assert settings.keys == "age:/keys"
     assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
     assert Settings.from_environment(settings.environment()) == settings
 

@@ -19,7 +19,7 @@ from cloakhouse.client.control import explained, open_catalogue
 from cloakhouse.client.dataset import Dataset
 from cloakhouse.client.names import parse_name
 from cloakhouse.errors import ConfigurationError
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
@@ -82,7 +82,7 @@ class Lake:
 
     def _open_store(self) -> TableStore:
         if self._store is None:
-            self._store = TableStore(self._settings.lake, open_key_service(self._settings.keys))
+            self._store = TableStore(self._settings.lake, open_ring(self._settings))
         return self._store
 
 

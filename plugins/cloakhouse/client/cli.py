@@ -6,7 +6,7 @@ import os
 
 import click
 
-from cloakhouse.client import contracts, reading, running
+from cloakhouse.client import contracts, doctor, keys, reading, running
 from cloakhouse.client.failures import CarefulGroup
 
 EPILOG = """\b
@@ -46,6 +46,8 @@ for command in (
     reading.read,
     reading.evidence,
     contracts.contracts,
+    keys.keys,
+    doctor.doctor,
 ):
     cli.add_command(command)
 

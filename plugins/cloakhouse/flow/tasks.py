@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from airflow.sdk import PokeReturnValue
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound, internal
 from cloakhouse.flow.partitions import Choice, choose
+from cloakhouse.keys.protocol import KeyName
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
@@ -174,6 +177,28 @@ def publish(dataset: str, evidence: Reference, **context: Any) -> Reference:
     released = {**as_reference(version.manifest), "version": version.version, "rows": version.rows}
     _tell_asset(context, released)
     return released
+
+
+@explained("rotate")
+def rotate_keys() -> Reference:
+    """Rotate the master keys that are due and return the report."""
+    from cloakhouse.stages.rotation import rotate_due
+
+    settings = Settings.from_environment()
+    return as_reference(rotate_due(settings, settings.rotation_period, dt.datetime.now(dt.UTC)))
+
+
+@explained("rewrite")
+def rewrite_keys(**context: Any) -> PokeReturnValue:
+    """Begin or go on with the rewrite of the key in the parameters; done when the old files are gone."""
+    from cloakhouse.stages.rewrite import rewrite
+    from cloakhouse.stages.rotation import report
+
+    settings, params = Settings.from_environment(), context["params"]
+    result = rewrite(settings, KeyName(params["key"]), dt.timedelta(seconds=params["grace_s"]))
+    log.info("rewrite of %s: %s", result.name, result.state)
+    done = as_reference(report(settings, "rewrite", result.as_dict())) if result.done else None
+    return PokeReturnValue(is_done=result.done, xcom_value=done)
 
 
 def as_reference(manifest: ManifestRef) -> Reference:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cloakhouse.errors import IntegrityError
-from cloakhouse.keys.files import create_once
+from cloakhouse.keys.files import create_once, replacing
 from cloakhouse.keys.protocol import TOKENS, KeyService, new_data_key
 from cloakhouse.keys.secret import SecretKey
 
@@ -36,13 +36,23 @@ class TokenKeys:
     def ensure_root(self) -> None:
         """Create the wrapped root if there is none. Of racing processes one wins and all use its root."""
         if not self._file.exists():
-            wrapped = self._service.wrap(TOKENS, new_data_key(), CONTEXT)
-            document = {"format": 1, "key": TOKENS, "wrapped": base64.b64encode(wrapped).decode()}
-            create_once(self._file, json.dumps(document, indent=1).encode())
+            create_once(self._file, _document(self._service.wrap(TOKENS, new_data_key(), CONTEXT)))
 
     def verify(self) -> None:
         """Return if the key service opens the root. Raises IntegrityError, KeyServiceError."""
         self._service.unwrap(TOKENS, self._wrapped(), CONTEXT)
+
+    def rewrap(self) -> bool:
+        """Wrap the root under the newest version of its master key; return whether there is a root.
+
+        The root and so every token stay as they are. Raises IntegrityError, KeyServiceError, StorageError.
+        """
+        if not self._file.exists():
+            return False
+        root = self._service.unwrap(TOKENS, self._wrapped(), CONTEXT)
+        with replacing(self._file) as stream:
+            stream.write(_document(self._service.wrap(TOKENS, root, CONTEXT)))
+        return True
 
     def key(self, algorithm: str, domain: str, purpose: str) -> SecretKey:
         """Return the 256-bit key for (algorithm, domain, purpose). Raises IntegrityError, KeyServiceError."""
@@ -62,3 +72,7 @@ class TokenKeys:
                 not_done="no token was made: a new root would give every customer another token",
                 remedy="restore the file from the backup of CLOAKHOUSE_HOME",
             ) from None
+
+
+def _document(wrapped: bytes) -> bytes:
+    return json.dumps({"format": 1, "key": TOKENS, "wrapped": base64.b64encode(wrapped).decode()}, indent=1).encode()

@@ -10,6 +10,9 @@ Bytes (https://developers.google.com/tink/streaming-aead/aes_gcm_hkdf_streaming)
 Each ciphertext segment has 1,048,576 bytes, the first one counts the header in, the last may be shorter.
 An empty plaintext has one empty segment. The counter finds reordering, the last-segment byte truncation,
 the associated data a swap with another file (Hoang, Reyhanitabar, Rogaway, Vizar 2015: STREAM).
+
+Whether a segment is the last is part of its nonce, so both sides look one byte ahead. Both work in buffers that are
+made once: at this speed a copy more, or fresh pages for each segment, would cost as much as the cipher.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from __future__ import annotations
 import io
 import os
 import struct
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,6 +30,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from typing_extensions import Buffer
 
 from cloakhouse.errors import IntegrityError
+from cloakhouse.keys import pages
 from cloakhouse.keys.secret import SecretKey
 
 SEGMENT = 1 << 20  # bytes of ciphertext
@@ -36,42 +41,89 @@ TAG = 16
 MAX_SEGMENTS = 1 << 32
 
 
-class EncryptingWriter:
-    """Writes plaintext, in pieces of any size, as one encrypted stream to `sink`. Memory: two segments."""
+class Source(Protocol):
+    """What bytes are read from: an unbuffered file, a buffered one, io.BytesIO."""
 
-    def __init__(self, sink: BinaryIO, key: SecretKey, associated_data: bytes) -> None:
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill `buffer` from its start and return the number of bytes, 0 at the end."""
+
+
+def sealed_size(plain_bytes: int) -> int:
+    """Return the length (bytes) of the stream that encrypts `plain_bytes` bytes."""
+    segments = max(1, -(-(HEADER + plain_bytes) // (SEGMENT - TAG)))
+    return HEADER + plain_bytes + TAG * segments
+
+
+class EncryptingWriter:
+    """Writes plaintext as one encrypted stream to `sink`, behind the bytes of `front`.
+
+    `sink` gets pieces of 1 MiB, `front` counted in: in a file of its own they fill whole pages. Memory: two segments,
+    each in a page of 2 MiB.
+    """
+
+    def __init__(self, sink: BinaryIO, key: SecretKey, associated_data: bytes, front: bytes = b"") -> None:
         salt, self._prefix = os.urandom(SALT), os.urandom(PREFIX)
         self._cipher = _cipher(key, salt, associated_data)
         self._sink = sink
-        self._plain = memoryview(bytearray(SEGMENT - TAG))
-        self._sealed = memoryview(bytearray(SEGMENT))
-        self._filled = 0
+        self._plain = pages.buffer(SEGMENT - TAG + 1)  # a segment and the byte after it
+        header = front + bytes([HEADER]) + salt + self._prefix
+        self._sealed = pages.buffer(len(front) + SEGMENT)
+        self._sealed[: len(header)] = header
+        self._held = len(header)  # bytes of `_sealed` that are still to be written
         self._room = SEGMENT - TAG - HEADER
+        self._filled = 0
         self._index = 0
-        self.written = sink.write(bytes([HEADER]) + salt + self._prefix)
+        self.written = 0
 
     def write(self, data: Buffer) -> int:
-        """Take `data` (bytes); a full segment leaves when more arrives. Return its length (bytes)."""
+        """Take `data` (bytes); a full segment leaves when more arrives. Return its length (bytes).
+
+        A whole segment is encrypted from where it lies; only what is left over is copied.
+        """
         view = memoryview(data).cast("B")
         taken = 0
-        while taken < len(view):
-            if self._filled == self._room:
-                self._seal(last=False)
-            size = min(self._room - self._filled, len(view) - taken)
-            self._plain[self._filled : self._filled + size] = view[taken : taken + size]
-            self._filled += size
-            taken += size
+        while len(view) - taken > self._room - self._filled:
+            end = taken + self._room - self._filled
+            if self._filled:
+                self._plain[self._filled : self._room] = view[taken:end]
+                self._seal(self._plain[: self._room], last=False)
+            else:
+                self._seal(view[taken:end], last=False)
+            taken = end
+        left = len(view) - taken
+        self._plain[self._filled : self._filled + left] = view[taken:]
+        self._filled += left
         return len(view)
+
+    def absorb(self, source: Source) -> Iterator[memoryview]:
+        """Take all of `source`, read straight into the segment; yield each piece as it comes (bytes, read-only).
+
+        A piece is valid until the next one is asked for, and belongs to the stream from then on.
+        """
+        while size := source.readinto(self._plain[self._filled : self._room + 1]):
+            yield self._plain[self._filled : self._filled + size].toreadonly()
+            self._filled += size
+            if self._filled > self._room:
+                ahead = self._plain[self._room]
+                self._seal(self._plain[: self._room], last=False)
+                self._plain[0] = ahead
+                self._filled = 1
 
     def finish(self) -> None:
         """Write the last segment. Without it the stream reads as truncated."""
-        self._seal(last=True)
+        self._seal(self._plain[: self._filled], last=True)
 
-    def _seal(self, *, last: bool) -> None:
+    def _seal(self, plain: memoryview, *, last: bool) -> None:
         nonce = _nonce(self._prefix, self._index, last)
-        sealed = self._sealed[: self._filled + TAG]
-        self._cipher.encrypt_into(nonce, self._plain[: self._filled], None, sealed)
-        self.written += self._sink.write(sealed)
+        end = self._held + len(plain) + TAG
+        self._cipher.encrypt_into(nonce, plain, None, self._sealed[self._held : end])
+        size = end if last else SEGMENT
+        out = self._sealed[:size]
+        while out:  # an unbuffered file may take a part
+            out = out[self._sink.write(out) :]
+        self.written += size
+        self._held = end - size
+        self._sealed[: self._held] = self._sealed[size:end]
         self._index += 1
         self._filled, self._room = 0, SEGMENT - TAG
 
@@ -80,53 +132,96 @@ class DecryptingReader(io.RawIOBase):
     """Reads the plaintext of an encrypted stream. A segment is given out only after its tag is checked.
 
     Raises IntegrityError from `readinto` when the stream was changed, truncated, reordered, belongs to other
-    associated data, or is not an encrypted stream. Memory: two segments.
+    associated data, or is not an encrypted stream; so does every later call. Memory: two segments.
     """
 
-    def __init__(self, source: BinaryIO, key: SecretKey, associated_data: bytes, name: str) -> None:
+    def __init__(self, source: Source, key: SecretKey, associated_data: bytes, name: str) -> None:
         super().__init__()
         self._source = source
         self._name = name
-        header = _read_exactly(source, HEADER)
+        self._index = 0
+        self._sealed = pages.buffer(SEGMENT + 1)  # a segment and the byte after it
+        header = bytes(self._sealed[: self._fill(0, HEADER)])
         if len(header) != HEADER or header[0] != HEADER:
             raise self._broken("the header of an encrypted stream", "other bytes")
         self._prefix = header[1 + SALT :]
         self._cipher = _cipher(key, header[1 : 1 + SALT], associated_data)
-        self._index = 0
-        self._plain = memoryview(b"")
-        self._ahead = _read_exactly(source, SEGMENT - HEADER)
+        self._own = pages.buffer(SEGMENT - TAG)  # for segments that don't fit where they were asked for
+        self._plain = self._own[:0]
+        self._waiting = 0  # bytes of the segment in `_sealed`, 0 when the next is still to be read
+        self._carried = 0  # bytes of the segment after it that are there already: 1, or 0 at the start
+        self._last = False
         self._done = False
+        self._failed: IntegrityError | None = None
 
     def readable(self) -> bool:
         """Always true."""
         return True
 
     def readinto(self, buffer: Buffer) -> int:
-        """Fill `buffer` with plaintext; return the number of bytes, 0 at the end."""
-        while not self._plain and not self._done:
-            self._open_segment()
+        """Fill `buffer` with plaintext; return the number of bytes, 0 at the end.
+
+        Whole segments are decrypted right there, if they fit. One that proves broken is wiped from it: the cipher
+        writes before it has checked.
+        """
         target = memoryview(buffer).cast("B")
+        done = self._give(target)
+        while done < len(target) and self._next():
+            size = self._waiting - TAG
+            if size <= len(target) - done:
+                self._open(target[done : done + size])
+                done += size
+            elif done:
+                break  # too little room is left: the next call takes it without a copy
+            else:
+                self._open(self._own[:size])
+                self._plain = self._own[:size]
+                done = self._give(target)
+        return done
+
+    def _give(self, target: memoryview) -> int:
         size = min(len(target), len(self._plain))
         target[:size] = self._plain[:size]
         self._plain = self._plain[size:]
         return size
 
-    def _open_segment(self) -> None:
-        sealed, self._ahead = self._ahead, _read_exactly(self._source, SEGMENT)
-        last = not self._ahead
-        if len(sealed) < TAG or self._index >= MAX_SEGMENTS:
-            raise self._broken("whole segments", "a truncated one")
+    def _next(self) -> bool:
+        """Have a segment wait in `_sealed`; return whether there is one."""
+        if self._failed is not None:
+            raise self._failed
+        if not self._done and not self._waiting:
+            room = SEGMENT if self._index else SEGMENT - HEADER
+            filled = self._fill(self._carried, room + 1)
+            self._last = filled <= room
+            self._waiting = min(filled, room)
+            if self._waiting < TAG or self._index >= MAX_SEGMENTS:
+                self._failed = self._broken("whole segments", "a truncated one")
+                raise self._failed
+        return not self._done
+
+    def _open(self, target: memoryview) -> None:
+        """Decrypt the segment that waits into `target`."""
+        nonce = _nonce(self._prefix, self._index, self._last)
         try:
-            plain = self._cipher.decrypt(_nonce(self._prefix, self._index, last), sealed, None)
+            self._cipher.decrypt_into(nonce, self._sealed[: self._waiting], None, target)
         except InvalidTag:
-            raise self._broken("the bytes that were written, in order, to the end", "others") from None
-        self._plain = memoryview(plain)
+            target[:] = bytes(len(target))
+            self._failed = self._broken("the bytes that were written, in order, to the end", "others")
+            raise self._failed from None
+        self._sealed[0] = self._sealed[self._waiting]
+        self._waiting, self._carried = 0, 1
         self._index += 1
-        self._done = last
+        self._done = self._last
+
+    def _fill(self, start: int, end: int) -> int:
+        """Read into `_sealed` from `start` up to `end`; return where the bytes end, earlier if the source does."""
+        while start < end and (size := self._source.readinto(self._sealed[start:end])):
+            start += size
+        return start
 
     def _broken(self, expected: str, found: str) -> IntegrityError:
         return IntegrityError(
-            where=f"{self._name}, segment {getattr(self, '_index', 0)}",
+            where=f"{self._name}, segment {self._index}",
             expected=expected,
             found=found,
             not_done="no unchecked byte was given out",
@@ -140,13 +235,3 @@ def _cipher(key: SecretKey, salt: bytes, associated_data: bytes) -> AESGCM:
 
 def _nonce(prefix: bytes, index: int, last: bool) -> bytes:
     return prefix + struct.pack(">IB", index, 1 if last else 0)
-
-
-def _read_exactly(source: BinaryIO, size: int) -> bytes:
-    data = source.read(size)
-    while len(data) < size:
-        more = source.read(size - len(data))
-        if not more:
-            break
-        data += more
-    return data

@@ -1,12 +1,18 @@
 """Landed files: the raw bytes of a delivery, encrypted, with the wrapped key in front.
 
-Bytes on disk:
+Bytes on disk (CHL2):
 
-    `CHL1` | length of the header (4 bytes, big-endian) | header (JSON) | Tink AES256_GCM_HKDF_1MB stream
+    slot 0 (4,096 bytes) | slot 1 (4,096) | Tink AES256_GCM_HKDF_1MB stream (see `cloakhouse.keys.streaming`)
 
-The header holds the master key's name, the wrapped data key (base64) and the context: zone, dataset,
-partition and object. The context is bound twice: into the wrap, and as associated data of the stream, so a file
-moved to another name doesn't open. Re-wrapping replaces the header alone.
+    slot    = `CHL2` | serial (4, big-endian) | length (4, big-endian) | header | zeros | SHA-256 of all before (32)
+    header  = {"format": 2, "key": "landing/file/<dataset>", "wrapped": "<base64>",
+               "context": {"zone": "landing", "dataset": ..., "partition": ..., "object": ...}}      as JSON
+
+A new file has its header in slot 0, and slot 1 is all zero. Re-wrapping writes the other slot and clears the old one;
+the data isn't touched (see `cloakhouse.lake.slots`, also for why that may end at any byte, and beside readers).
+
+`wrapped` is the file's data key under its dataset key. The context is bound twice: into the wrap, and after `CHL2` as
+associated data of the stream, so a file moved to another name doesn't open.
 """
 
 from __future__ import annotations
@@ -15,19 +21,23 @@ import base64
 import contextlib
 import io
 import json
-import struct
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from cloakhouse.errors import IntegrityError
-from cloakhouse.keys.files import replacing, storage_error
-from cloakhouse.keys.protocol import FILE, KeyService, new_data_key, zone_key
-from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter
+from cloakhouse.errors import IntegrityError, KeyServiceError
+from cloakhouse.keys.dataset_keys import DatasetKey, canonical
+from cloakhouse.keys.files import NO_SPACE, replacing, storage_error
+from cloakhouse.keys.protocol import FILE, new_data_key
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.keys.secret import SecretKey
+from cloakhouse.keys.streaming import SEGMENT, DecryptingReader, EncryptingWriter, sealed_size
+from cloakhouse.lake import slots
 
-MAGIC = b"CHL1"
-MAX_HEADER = 64 << 10  # bytes
+FORMAT = 2
 ZONE = "landing"
 
 
@@ -44,76 +54,150 @@ class LandedObject:
         """Path within the lake."""
         return f"{ZONE}/{self.dataset}/{self.partition}/{self.object}"
 
+    @property
+    def key(self) -> DatasetKey:
+        """The dataset key that wraps its data key."""
+        return DatasetKey(ZONE, FILE, self.dataset)
+
     def context(self) -> dict[str, str]:
         """Return the encryption context."""
         return {"zone": ZONE, "dataset": self.dataset, "partition": self.partition, "object": self.object}
 
 
 @contextlib.contextmanager
-def landing(lake: Path, target: LandedObject, service: KeyService) -> Iterator[EncryptingWriter]:
+def landing(lake: Path, target: LandedObject, ring: KeyRing, *, plain_bytes: int = 0) -> Iterator[EncryptingWriter]:
     """Yield a writer of plaintext; the encrypted file appears at `target` in one step when the block ends well.
 
-    An exception in the block leaves nothing behind. Raises StorageError, KeyServiceError.
+    `plain_bytes`, where known, reserves the room on the disk: a full disk shows at once, and writing costs less.
+    An exception in the block leaves nothing behind. Raises StorageError, KeyServiceError, AccessRefused.
     """
-    name = zone_key(ZONE, FILE)
     key = new_data_key()
-    context = target.context()
-    wrapped = service.wrap(name, key, context)
-    header = _encode(base64.b64encode(wrapped).decode(), context)
+    header = _encoded(target, ring.wrap(target.key, key, target.context()))
     with replacing(lake / target.path) as sink:
-        sink.write(MAGIC + struct.pack(">I", len(header)) + header)
-        writer = EncryptingWriter(sink, key, _associated_data(context))
+        if plain_bytes:
+            _reserve(sink, slots.AREA + sealed_size(plain_bytes))
+        writer = EncryptingWriter(sink, key, _associated_data(target), front=slots.first(header))
         yield writer
         writer.finish()
+        sink.truncate()  # what was reserved and not needed
 
 
 @contextlib.contextmanager
-def opened(lake: Path, target: LandedObject, service: KeyService) -> Iterator[BinaryIO]:
+def opened(lake: Path, target: LandedObject, ring: KeyRing) -> Iterator[BinaryIO]:
     """Yield the plaintext of the landed file `target` as a buffered stream of checked bytes.
 
-    Raises IntegrityError when the file is missing, changed, another file or plaintext; KeyServiceError.
+    Raises IntegrityError when the file is missing, changed, another file or plaintext; KeyServiceError, AccessRefused.
     """
     path = lake / target.path
+    with _reading(path, target):
+        source = path.open("rb", buffering=0)  # segments go straight to where they are decrypted
+    with source:
+        key = _data_key(source.fileno(), path, target, ring)
+        source.seek(slots.AREA)
+        reader = DecryptingReader(source, key, _associated_data(target), target.path)
+        yield io.BufferedReader(reader, SEGMENT)
+
+
+def rewrap(lake: Path, target: LandedObject, ring: KeyRing) -> bool:
+    """Have the file's data key wrapped under the newest version of its dataset key; return whether it was not.
+
+    Only the header changes. Also clears what a re-wrapping that was killed left behind. Readers go on undisturbed; of
+    many re-wrappers one works and the others find it done. Raises as `opened`, StorageError, and StageError when
+    another one holds the file for a minute; the file then opens as before.
+    """
+    path = lake / target.path
+    with _reading(path, target):
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        source = path.open("rb")
+        slots.lock(handle, path)
+        slot = _slot(slots.newest(os.pread(handle, slots.AREA, 0)), handle, target)
+        wrapped = _wrapped(slot, target)
+        key = ring.unwrap(target.key, wrapped, target.context())  # it opens, so the other slot may go
+        stale = ring.version_of(wrapped) < ring.newest(target.key)
+        if stale:
+            slots.replace(handle, slot, _encoded(target, ring.wrap(target.key, key, target.context())))
+        else:
+            slots.clear(handle, 1 - slot.place)
+    except OSError as fault:
+        raise storage_error(fault, path, "its key stays wrapped as it was; the file opens as before") from None
+    finally:
+        os.close(handle)
+    return stale
+
+
+def _reserve(sink: BinaryIO, size: int) -> None:
+    try:
+        os.posix_fallocate(sink.fileno(), 0, size)
+    except OSError as fault:
+        if fault.errno in NO_SPACE:
+            raise  # any other: the file system can't reserve, and will tell as it fills
+
+
+@contextlib.contextmanager
+def _reading(path: Path, target: LandedObject) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise _broken(target, "the landed file", "no file") from None
     except OSError as fault:
         raise storage_error(fault, path, "the landed file was not opened") from None
-    with source:
-        start = source.read(8)
-        if len(start) < 8 or start[:4] != MAGIC:
-            raise _broken(target, "an encrypted landed file (CHL1)", "other bytes")
-        (length,) = struct.unpack(">I", start[4:])
-        header = _header(source.read(length) if length <= MAX_HEADER else b"", target)
-        context = target.context()
-        key = service.unwrap(zone_key(ZONE, FILE), base64.b64decode(header["wrapped"]), context)
-        reader = DecryptingReader(source, key, _associated_data(context), target.path)
-        yield io.BufferedReader(reader, 1 << 20)
 
 
-def _encode(wrapped: str, context: dict[str, str]) -> bytes:
-    header = {"format": 1, "key": zone_key(ZONE, FILE), "wrapped": wrapped, "context": context}
+def _data_key(handle: int, path: Path, target: LandedObject, ring: KeyRing) -> SecretKey:
+    """Return the file's data key; when it doesn't open, and the header has changed meanwhile, that of the new one."""
+    slot = _slot(slots.read(handle, path), handle, target)
+    while True:
+        try:
+            return ring.unwrap(target.key, _wrapped(slot, target), target.context())
+        except KeyServiceError:
+            again = _slot(slots.read(handle, path), handle, target)
+            if again == slot:
+                raise
+            slot = again  # re-wrapped just now, and the older dataset key was retired since
+
+
+def _slot(found: slots.Slot | None, handle: int, target: LandedObject) -> slots.Slot:
+    """Return the slot that was `found`, or raise what the file is instead."""
+    if found is not None:
+        return found
+    magic = os.pread(handle, len(slots.MAGIC), 0)
+    if magic == slots.MAGIC:
+        raise _broken(target, "a header whose digest is right", "two damaged ones")
+    if re.fullmatch(rb"CHL\d", magic):
+        raise IntegrityError(
+            where=target.path,
+            expected="a landed file of version CHL2",
+            found=f"one of version {magic.decode()}, which this version of the platform doesn't read",
+            not_done="nothing of it was read",
+            remedy="read it with the version of the platform that wrote it, or deliver the file again with supersede",
+            code="version",
+        )
+    raise _broken(target, "an encrypted landed file (CHL2)", "other bytes")
+
+
+def _encoded(target: LandedObject, wrapped: bytes) -> bytes:
+    text = base64.b64encode(wrapped).decode()
+    header = {"format": FORMAT, "key": target.key.name, "wrapped": text, "context": target.context()}
     return json.dumps(header).encode()
 
 
-def _header(raw: bytes, target: LandedObject) -> dict[str, Any]:
-    """Return the header in `raw`, which must be the one form that `landing` writes, to the byte."""
+def _wrapped(slot: slots.Slot, target: LandedObject) -> bytes:
+    """Return the wrapped key in the header, which must be the one form that `landing` writes, to the byte."""
     try:
-        header: dict[str, Any] = json.loads(raw)
-        wrapped = base64.b64encode(base64.b64decode(header["wrapped"], validate=True)).decode()
+        header = json.loads(slot.content)
+        wrapped = base64.b64decode(header["wrapped"], validate=True)
         context = header["context"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _broken(target, "a header of format 1", "a damaged one") from None
+        raise _broken(target, "a header of format 2", "a damaged one") from None
     if context != target.context():
         raise _broken(target, "the header of this object", "the header of another")
-    if raw != _encode(wrapped, target.context()):
-        raise _broken(target, "a header of format 1", "one of another form")
-    return header
+    if slot.content != _encoded(target, wrapped):
+        raise _broken(target, "a header of format 2", "one of another form")
+    return wrapped
 
 
-def _associated_data(context: dict[str, str]) -> bytes:
-    return MAGIC + json.dumps(context, sort_keys=True, separators=(",", ":")).encode()
+def _associated_data(target: LandedObject) -> bytes:
+    return slots.MAGIC + canonical(target.context())
 
 
 def _broken(target: LandedObject, expected: str, found: str) -> IntegrityError:

@@ -1,83 +1,53 @@
 """Encrypted Parquet: the one module through which tables are written to and read from the lake.
 
-Parquet Modular Encryption, AES_GCM_V1 with 256-bit keys, encrypted footer, double wrapping, key material inside
-the file. Every column is encrypted under the master key of its class; a column without one is refused,
-because the format would write it in plaintext. Properties are fresh for each file; the factory, which caches
-wrapped key-encryption keys, is one per process.
+How the bytes are encrypted is in `cloakhouse.lake.encryption`. A column without a class is refused, because the
+format would write it in plaintext; what came out is checked from its bytes before it becomes visible.
 
-Reading starts from a manifest's FileEntry: size and SHA-256 are compared and both magics must read `PARE`,
-so that a swapped, spliced or plaintext file is found before the reader sees it.
+Reading a file, in this order; nothing later happens when one step refuses:
+
+1. the footer key of the file's dataset is opened;
+2. size, SHA-256 and both magics are compared with the manifest's FileEntry, so that a swapped, spliced or
+   plaintext file is found before the reader sees it;
+3. the footer is opened; it records each column's class, and for which dataset the file was written;
+4. the keys of all columns that are asked for or filtered by are opened: pyarrow aborts or hangs on a key that it
+   is denied, so it must not be the one to find out;
+5. pyarrow reads those columns, batch by batch where there is a filter; the filter's columns are dropped.
 
 Source: https://github.com/apache/parquet-format/blob/master/Encryption.md
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import datetime as dt
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet.encryption as pe
 
 from cloakhouse.contracts.model import ColumnClass
-from cloakhouse.errors import IntegrityError, NotFound, StorageError
+from cloakhouse.errors import IntegrityError, StorageError
 from cloakhouse.keys.files import fsync_folder, storage_error, temporary_beside
-from cloakhouse.keys.protocol import FOOTER, KeyName, KeyService, master_key, zone_key
-from cloakhouse.keys.secret import SecretKey
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.lake.encryption import FileEncryption
+from cloakhouse.lake.filters import Condition, RowFilter
+from cloakhouse.lake.footer import MAGIC, require_encrypted
+from cloakhouse.lake.projection import ColumnKeys, Projection, check_columns
+from cloakhouse.lake.sums import FileEntry, HashingSink, sum_of, tampered
 
-MAGIC = b"PARE"
-UNNAMEABLE = frozenset(",;:")  # they separate names in the encryption configuration
-CACHE_LIFETIME = dt.timedelta(minutes=10)
+__all__ = ["MAGIC", "FileEntry", "TableStore"]
+
 ROWS_PER_GROUP = 131_072
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file as a manifest lists it: path within the lake, size (bytes), rows, SHA-256 (hex) of its bytes."""
-
-    path: str
-    bytes: int
-    rows: int
-    sha256: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry as JSON-ready fields."""
-        return asdict(self)
-
-
-class _Client(pe.KmsClient):  # type: ignore[misc]
-    """Parquet's view of our key service. Only wrapped keys pass through it into files."""
-
-    def __init__(self, service: KeyService) -> None:
-        pe.KmsClient.__init__(self)
-        self._service = service
-
-    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> str:
-        name = KeyName(master_key_identifier)
-        return base64.b64encode(self._service.wrap(name, SecretKey(key_bytes), _context(name))).decode()
-
-    def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
-        name = KeyName(master_key_identifier)
-        return self._service.unwrap(name, base64.b64decode(wrapped_key), _context(name)).reveal()
-
-
-def _context(name: KeyName) -> dict[str, str]:
-    return {"use": "parquet", "key": name}
+READ_BATCH = 65_536  # rows
 
 
 class _RowGroups:
     """Gathers batches into row groups of a useful size; holds one group at most."""
 
-    def __init__(self, writer: pq.ParquetWriter) -> None:
+    def __init__(self, path: str, writer: pq.ParquetWriter) -> None:
         self.rows = 0
+        self._path = path
         self._writer = writer
         self._waiting: list[pa.Table] = []
         self._count = 0
@@ -93,17 +63,20 @@ class _RowGroups:
     def flush(self) -> None:
         """Write what waits."""
         if self._count:
-            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROWS_PER_GROUP)
+            try:
+                self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROWS_PER_GROUP)
+            except pa.ArrowInvalid:
+                raise _lossy(self._path) from None
         self._waiting, self._count = [], 0
 
 
 class TableStore:
     """Reads and writes encrypted tables below one lake folder. One per process; keeps the key cache."""
 
-    def __init__(self, lake: Path, service: KeyService) -> None:
+    def __init__(self, lake: Path, ring: KeyRing) -> None:
         self._lake = lake
-        self._factory = pe.CryptoFactory(lambda _config: _Client(service))
-        self._connection = pe.KmsConnectionConfig()
+        self._ring = ring
+        self._encryption = FileEncryption(ring)
 
     @contextlib.contextmanager
     def writing(
@@ -111,40 +84,31 @@ class TableStore:
     ) -> Iterator[tuple[Callable[[pa.RecordBatch | pa.Table], None], list[FileEntry]]]:
         """Yield (write, entries): call `write` per batch; after the block `entries` holds the one FileEntry.
 
-        `path` is relative to the lake and starts with the zone. The file appears in one step. Raises
-        IntegrityError for a column without class or a file that did not come out encrypted, StorageError.
+        `path` is relative to the lake: zone/dataset/... The file appears in one step. Raises IntegrityError for a
+        column without class or a file that did not come out encrypted, StorageError, KeyServiceError, AccessRefused.
         """
-        keys = self._column_keys(path, schema, classes)
+        check_columns(path, schema, classes)
+        keys = ColumnKeys.of(path, {name: classes[name].key_name for name in schema.names})
         target = self._lake / path
         temporary = temporary_beside(target)
         entries: list[FileEntry] = []
         try:
+            properties = self._encryption.properties(path, keys.by_class())
             target.parent.mkdir(parents=True, exist_ok=True)
-            configuration = pe.EncryptionConfiguration(
-                footer_key=zone_key(path.split("/", 1)[0], FOOTER),
-                column_keys=keys,
-                encryption_algorithm="AES_GCM_V1",
-                plaintext_footer=False,
-                double_wrapping=True,
-                cache_lifetime=CACHE_LIFETIME,
-                internal_key_material=True,
-                data_key_length_bits=256,
-            )
-            properties = self._factory.file_encryption_properties(self._connection, configuration)
-            with pq.ParquetWriter(
-                temporary,
-                schema,
-                compression="zstd",
-                encryption_properties=properties,
-                coerce_timestamps="us",
-            ) as writer:
-                groups = _RowGroups(writer)
-                yield groups.add, entries
-                groups.flush()
-            size, digest = _make_durable(temporary)
+            with HashingSink.create(temporary) as sink, sink.for_arrow() as stream:
+                with pq.ParquetWriter(
+                    stream, schema, compression="zstd", encryption_properties=properties, coerce_timestamps="us"
+                ) as writer:
+                    writer.add_key_value_metadata(keys.as_metadata())
+                    groups = _RowGroups(path, writer)
+                    yield groups.add, entries
+                    groups.flush()
+                stream.flush()
+                os.fsync(sink.fileno())
+            require_encrypted(temporary, path, keys.names(), self._ring)
             temporary.replace(target)
             fsync_folder(target.parent)
-            entries.append(FileEntry(path, size, groups.rows, digest))
+            entries.append(FileEntry(path, sink.size, groups.rows, sink.sha256()))
         except OSError as fault:
             raise _storage(fault, target) from None
         finally:
@@ -157,111 +121,84 @@ class TableStore:
             write(table)
         return entries[0]
 
-    def read(self, entry: FileEntry, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows of one file, optionally only `columns`. Raises IntegrityError, KeyServiceError, and
-        NotFound for a column that the file doesn't have."""
-        with self._opened(entry) as file:
-            return file.read(columns=_present(file, entry, columns))
+    def read(
+        self, entry: FileEntry, columns: Sequence[str] | None = None, where: Sequence[Condition] | None = None
+    ) -> pa.Table:
+        """Return the rows of one file, optionally only `columns`, and only rows that fulfil all of `where`.
+
+        `where` holds (column, operator, value) triples: = != < <= > >= in, not in. A missing value fulfils none.
+        Raises AccessRefused for a column whose class the reader has no key of, in `columns` or `where` alike;
+        NotFound for a column that the file doesn't have; ConfigurationError for a condition that can't be
+        evaluated; IntegrityError, KeyServiceError, StorageError.
+        """
+        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection):
+            if projection.filter.conditions:
+                return pa.Table.from_batches(projection.batches(file, READ_BATCH), projection.schema)
+            return projection.dress(file.read(columns=projection.needed))
 
     def batches(
-        self, entry: FileEntry, columns: Sequence[str] | None = None, rows: int = 65_536
+        self,
+        entry: FileEntry,
+        columns: Sequence[str] | None = None,
+        rows: int = READ_BATCH,
+        where: Sequence[Condition] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of one file in batches of at most `rows`. Raises as `read`."""
-        with self._opened(entry) as file:
-            yield from file.iter_batches(batch_size=rows, columns=_present(file, entry, columns))
+        """Yield the rows of one file in batches of at most `rows`. Arguments and errors as `read`."""
+        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection):
+            yield from projection.batches(file, rows)
+
+    def schema(self, entry: FileEntry) -> pa.Schema:
+        """Return the columns of one file and their types; takes the footer's key alone. Raises as `read`."""
+        with self._file(entry) as (file, _):
+            names = file.schema_arrow.names
+            return Projection.of(entry, file.schema_arrow, names, RowFilter(())).schema
+
+    def classes(self, entry: FileEntry) -> dict[str, ColumnClass]:
+        """Return the class that each column of one file was written under; takes the footer's key alone."""
+        by_key_name = {column_class.key_name: column_class for column_class in ColumnClass}
+        with self._file(entry) as (_, keys):
+            return {column: by_key_name[use] for column, use in keys.classes.items()}
 
     @contextlib.contextmanager
-    def _opened(self, entry: FileEntry) -> Iterator[pq.ParquetFile]:
+    def _opened(
+        self, entry: FileEntry, columns: Sequence[str] | None, where: RowFilter
+    ) -> Iterator[tuple[pq.ParquetFile, Projection]]:
+        """Yield the open file and what may be read of it: every key that this takes was opened."""
+        with self._file(entry) as (file, keys):
+            projection = Projection.of(entry, file.schema_arrow, columns, where)
+            keys.authorise(projection.touched, self._encryption.require)
+            yield file, projection
+
+    @contextlib.contextmanager
+    def _file(self, entry: FileEntry) -> Iterator[tuple[pq.ParquetFile, ColumnKeys]]:
+        """Yield the open file, which is the one that `entry` lists, and its columns' classes."""
         path = self._lake / entry.path
-        size, digest = _measure(path, entry)
-        if (size, digest) != (entry.bytes, entry.sha256):
-            raise _tampered(entry, f"{entry.bytes} bytes with SHA-256 {entry.sha256[:12]}", "other bytes")
-        properties = self._factory.file_decryption_properties(
-            self._connection, pe.DecryptionConfiguration(cache_lifetime=CACHE_LIFETIME)
-        )
+        properties = self._encryption.opening(entry.path)
         try:
-            with pq.ParquetFile(path, decryption_properties=properties) as file:
-                if file.metadata.num_rows != entry.rows:
-                    raise _tampered(entry, f"{entry.rows} rows", f"{file.metadata.num_rows} rows")
-                yield file
-        except (OSError, pa.ArrowException) as fault:
+            with pa.OSFile(str(path)) as source:
+                found = sum_of(source, entry)
+                if found != (entry.bytes, entry.sha256):
+                    raise tampered(entry, f"{entry.bytes} bytes with SHA-256 {entry.sha256[:12]}", "other bytes")
+                with pq.ParquetFile(source, decryption_properties=properties) as file:
+                    if file.metadata.num_rows != entry.rows:
+                        raise tampered(entry, f"{entry.rows} rows", f"{file.metadata.num_rows} rows")
+                    yield file, ColumnKeys.recorded(entry, file.metadata.metadata, file.schema_arrow.names)
+        except FileNotFoundError:
+            raise tampered(entry, "the file", "no file") from None
+        except (OSError, ValueError, pa.ArrowException) as fault:
             if isinstance(fault, OSError) and fault.errno is not None:
                 raise storage_error(fault, path, "the file was not read") from None
-            raise _tampered(entry, "pages and a footer with valid tags", "others") from None
-
-    @staticmethod
-    def _column_keys(path: str, schema: pa.Schema, classes: Mapping[str, ColumnClass]) -> dict[str, list[str]]:
-        zone = path.split("/", 1)[0]
-        keys: dict[str, list[str]] = {}
-        for name in schema.names:
-            nameable = name == name.strip(" ") != "" and not set(name) & UNNAMEABLE and schema.names.count(name) == 1
-            if name not in classes or not nameable or pa.types.is_nested(schema.field(name).type):
-                raise IntegrityError(
-                    where=f"{path}, column {name}",
-                    expected="a flat column with a class, and so a key, and a name of its own without any of , ; :",
-                    found="another: Parquet might write it in plaintext",
-                    not_done="the file was not written",
-                    remedy="declare the column with its class in the contract",
-                )
-            keys.setdefault(master_key(zone, classes[name]), []).append(name)
-        return keys
+            raise tampered(entry, "pages and a footer with valid tags", "others") from None
 
 
-def _present(file: pq.ParquetFile, entry: FileEntry, columns: Sequence[str] | None) -> list[str] | None:
-    """Return `columns` as a list; pyarrow would leave out an unknown one without a word."""
-    if columns is None:
-        return None
-    names = file.schema_arrow.names
-    missing = [column for column in columns if column not in names]
-    if missing:
-        raise NotFound(
-            where=entry.path,
-            expected=f"a column `{missing[0]}`",
-            found=f"{len(names)} columns of other names",
-            not_done="nothing of it was read",
-            remedy="compare the contract's version with the one that the file was written under",
-        )
-    return list(columns)
-
-
-def _make_durable(path: Path) -> tuple[int, str]:
-    """Check that the finished file is encrypted, fsync it, return (bytes, SHA-256)."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-        size, digest = _digest(stream)
-        stream.seek(0)
-        head = stream.read(4)
-        stream.seek(-4, 2)
-        if head != MAGIC or stream.read(4) != MAGIC:
-            raise IntegrityError(
-                where=path.name,
-                expected="an encrypted footer (PARE at both ends)",
-                found="another file",
-                not_done="the file was not made visible",
-                remedy="check the version of pyarrow; encryption was off",
-            )
-    return size, digest
-
-
-def _digest(stream: Any) -> tuple[int, str]:
-    size, digest = 0, hashlib.sha256()
-    while block := stream.read(1 << 20):
-        size += len(block)
-        digest.update(block)
-    return size, digest.hexdigest()
-
-
-def _measure(path: Path, entry: FileEntry) -> tuple[int, str]:
-    try:
-        with path.open("rb") as stream:
-            if stream.read(4) != MAGIC:
-                raise _tampered(entry, "encrypted Parquet", "a file that is not (plaintext is never accepted)")
-            stream.seek(0)
-            return _digest(stream)
-    except FileNotFoundError:
-        raise _tampered(entry, "the file", "no file") from None
-    except OSError as fault:
-        raise storage_error(fault, path, "the file was not read") from None
+def _lossy(path: str) -> IntegrityError:
+    return IntegrityError(
+        where=path,
+        expected="values that Parquet holds as they are, timestamps in whole microseconds",
+        found="others (the library's message would quote one)",
+        not_done="the file was not written",
+        remedy="round timestamps to microseconds before they are written",
+    )
 
 
 def _storage(fault: OSError, target: Path) -> Exception:
@@ -274,13 +211,3 @@ def _storage(fault: OSError, target: Path) -> Exception:
             remedy="check space and permissions in CLOAKHOUSE_HOME, then run again",
         )
     return storage_error(fault, target, "the file was not made visible")
-
-
-def _tampered(entry: FileEntry, expected: str, found: str) -> IntegrityError:
-    return IntegrityError(
-        where=entry.path,
-        expected=expected,
-        found=found,
-        not_done="nothing of it was read",
-        remedy="restore the file from a backup of the lake; the manifest tells what it must be",
-    )

@@ -161,6 +161,16 @@ class Catalogue:
                 .values(validated=True)
             )
 
+    def replace_manifest(self, old: ManifestRef, new: ManifestRef) -> bool:
+        """Have `new` stand wherever `old` does: the same rows in other files. Return whether `old` stood anywhere."""
+        with self._engine.begin() as connection:
+            changed = 0
+            for table in (db.protected_partition, db.dataset_version):
+                where = (table.c.manifest_path == old.path) & (table.c.manifest_sha256 == old.sha256)
+                values = {"manifest_path": new.path, "manifest_sha256": new.sha256}
+                changed += connection.execute(sa.update(table).where(where).values(values)).rowcount
+        return changed > 0
+
     def versions(self, dataset: str | None = None) -> list[DatasetVersion]:
         """Return published versions (of `dataset`, or of all), ordered by dataset and version."""
         table = db.dataset_version

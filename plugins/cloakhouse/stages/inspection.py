@@ -32,7 +32,7 @@ class Gunzip:
         self._member = zlib.decompressobj(wbits=31)
         self._started = False
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
+    def pieces(self, data: bytes | memoryview) -> Iterator[bytes]:
         """Yield the plaintext of the next compressed bytes, at most CHUNK bytes at a time."""
         while data:
             if self._member.eof:
@@ -80,7 +80,7 @@ class LineCounter:
         """Lines seen so far."""
         return self._feeds + (1 if self._open else 0)
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes. Raises DeliveryError for a line over the contract's maxLineBytes."""
         ends = np.flatnonzero(np.frombuffer(piece, np.uint8) == 10)
         if self._first is not None:

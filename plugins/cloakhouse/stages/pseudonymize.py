@@ -28,7 +28,7 @@ from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.files import locked
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef, ProtectedPartition
@@ -131,7 +131,7 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"pseudonymizing {contract.name}"):
         catalogue = Catalogue(settings.database)
         if not catalogue.anything_protected():  # else a lost root would silently be replaced
-            TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+            TokenKeys(service_of(settings), settings.token_root).ensure_root()
         deliveries = [
             read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
         ]

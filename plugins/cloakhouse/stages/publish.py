@@ -14,7 +14,7 @@ from typing import Any
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.errors import ValidationRefused
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.ledger.catalogue import Catalogue, DatasetVersion, ManifestRef
@@ -44,7 +44,7 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
         )
     subject = validation["subject"]
     synthesis = read_manifest(settings.lake, ManifestRef(subject["path"], subject["sha256"]), "synthesis")
-    store = TableStore(settings.lake, open_key_service(settings.keys))
+    store = TableStore(settings.lake, open_ring(settings))
     for item in synthesis["files"]:
         for _batch in store.batches(FileEntry(**item)):
             pass

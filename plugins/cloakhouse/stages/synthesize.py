@@ -20,7 +20,7 @@ import pyarrow as pa
 from cloakhouse.contracts.model import Contract, Gate, Synthesis, content_digest
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import ConfigurationError, ValidationRefused
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
@@ -61,7 +61,7 @@ def synthesize(settings: Settings, contract: Contract) -> ManifestRef | None:
     if catalogue.published(contract.name, plan.fingerprint):
         progress.finish("up to date: these inputs are published already", rows=0)
         return None
-    store = TableStore(settings.lake, open_key_service(settings.keys))
+    store = TableStore(settings.lake, open_ring(settings))
     split = _split(settings, store, plan)
     engine = open_synthesizer(contract, _columns(plan))
     progress.step(0, split.training.num_rows, "rows fitted")
@@ -148,8 +148,8 @@ def _write(
 ) -> ManifestRef:
     name, short = plan.contract.name, f"{plan.fingerprint[:12]}-{secrets.token_hex(4)}"
     classes = {column.name: column.column_class for column in plan.contract.columns}
-    training = store.write(f"protected/views/{name}/{short}/training.parquet", split.training, classes)
-    holdout = store.write(f"protected/views/{name}/{short}/holdout.parquet", split.holdout, classes)
+    training = store.write(f"views/{name}/{short}/training.parquet", split.training, classes)
+    holdout = store.write(f"views/{name}/{short}/holdout.parquet", split.holdout, classes)
     synthetic = store.write(f"synthetic/{name}/{short}/part-00000.parquet", table, classes)
     content: dict[str, Any] = {
         "dataset": name,

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from cloakhouse.contracts.model import ColumnClass, Contract
 from cloakhouse.errors import IntegrityError, StageError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.landed import LandedObject, opened
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.settings import Settings
@@ -45,12 +45,12 @@ class Treater:
     """Treats deliveries of one dataset. One per worker process; keeps key caches and reference sets."""
 
     def __init__(self, settings: Settings, contract: Contract, references: Mapping[str, tuple[FileEntry, ...]]) -> None:
-        keys = open_key_service(settings.keys)
+        ring = open_ring(settings)
         self._settings = settings
         self._contract = contract
-        self._keys = keys
-        self._store = TableStore(settings.lake, keys)
-        self._tokens = TokenKeys(keys, settings.token_root)
+        self._ring = ring
+        self._store = TableStore(settings.lake, ring)
+        self._tokens = TokenKeys(ring.service, settings.token_root)
         self._known = {name: self._reference_set(name, files) for name, files in references.items()}
         self._schema = pa.schema([(c.name, output_type(c)) for c in contract.kept_columns])
 
@@ -94,7 +94,7 @@ class Treater:
         feed = self._contract.feed
         assert feed is not None
         target = LandedObject(self._contract.name, task.partition, task.object)
-        with opened(self._settings.lake, target, self._keys) as stream:
+        with opened(self._settings.lake, target, self._ring) as stream:
             plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if feed.compressed else stream
             yield from parse(plain, self._contract, feed)
             if plain.read(1):

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract, Gate, Period
 from cloakhouse.errors import ValidationRefused
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
@@ -69,7 +69,7 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
     suite = load_suite(settings.expectations, contract.name, contract.version)
-    store = TableStore(settings.lake, open_key_service(settings.keys))
+    store = TableStore(settings.lake, open_ring(settings))
     waiting = waiting_partitions(catalogue, contract)
     if not waiting:
         raise ValidationRefused(
@@ -149,7 +149,7 @@ def validate_synthetic(settings: Settings, contract: Contract, synthesis: Manife
             code="contract-moved",
         )
     suite = load_suite(settings.expectations, contract.name, contract.version)
-    store = TableStore(settings.lake, open_key_service(settings.keys))
+    store = TableStore(settings.lake, open_ring(settings))
     synthetic = pa.concat_tables([store.read(FileEntry(**item)) for item in content["files"]])
     training = store.read(FileEntry(**content["training"]["file"]))
     holdout = store.read(FileEntry(**content["holdout"]["file"]))

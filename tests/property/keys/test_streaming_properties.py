@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from unittest import mock
 
 import pytest
@@ -16,11 +17,15 @@ from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter
 KEYS = st.sampled_from([16, 24, 32, 48, 64]).flatmap(lambda n: st.binary(min_size=n, max_size=n))
 
 
-def write(pieces: list[bytes], key: bytes, associated: bytes) -> bytes:
+def write(pieces: list[bytes], key: bytes, associated: bytes, absorbed: Sequence[bool] = (False,) * 6) -> bytes:
+    """Return the stream of `pieces`, each written, or absorbed from a source that holds it."""
     sink = io.BytesIO()
     writer = EncryptingWriter(sink, SecretKey(key), associated)
-    for piece in pieces:
-        assert writer.write(piece) == len(piece)
+    for piece, absorb in zip(pieces, absorbed, strict=False):
+        if absorb:
+            assert b"".join(map(bytes, writer.absorb(io.BytesIO(piece)))) == piece
+        else:
+            assert writer.write(piece) == len(piece)
     writer.finish()
     return sink.getvalue()
 
@@ -31,7 +36,7 @@ def test_any_pieces_read_back_in_any_pieces_and_by_the_reference(
     pieces: list[bytes], key: bytes, associated: bytes, segment: int, data: st.DataObject
 ) -> None:
     with mock.patch.object(streaming, "SEGMENT", segment):
-        ciphertext = write(pieces, key, associated)
+        ciphertext = write(pieces, key, associated, data.draw(st.lists(st.booleans(), min_size=6, max_size=6)))
         reader = DecryptingReader(io.BytesIO(ciphertext), SecretKey(key), associated, "x")
         plain = b""
         while piece := reader.read(data.draw(st.integers(1, 100))):

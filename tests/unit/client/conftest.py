@@ -12,7 +12,7 @@ import pytest
 
 from cloakhouse.contracts.model import ColumnClass, Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.keys.local import LocalKeyService
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.ledger.catalogue import DatasetVersion
@@ -78,7 +78,7 @@ class House:
         table = make_table() if table is None else table
         number = len(self.published)
         fingerprint = f"{number:064x}"
-        store = TableStore(self.settings.lake, LocalKeyService(self.home / "keystore"))
+        store = TableStore(self.settings.lake, open_ring(self.settings))
         classes = dict.fromkeys(table.column_names, ColumnClass.PLAIN)
         size = -(-table.num_rows // parts)
         entries = [

@@ -26,7 +26,9 @@ from cloakhouse.errors import (
     NotFound,
     StorageError,
 )
-from cloakhouse.keys.local import LocalKeyService
+from cloakhouse.keys.age import AgeKeyService
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
@@ -170,7 +172,7 @@ def test_what_is_no_name_is_refused(lake: Lake, name: str) -> None:
     ],
 )
 def test_a_release_outside_its_own_folder_is_refused(house: Any, folder: str, zone: str) -> None:
-    store = TableStore(house.settings.lake, LocalKeyService(house.home / "keystore"))
+    store = TableStore(house.settings.lake, open_ring(house.settings))
     entry = store.write("protected/transactions/a.parquet", pa.table({"a": [1]}), {"a": ColumnClass.PLAIN})
     files = [{**entry.as_dict(), "path": f"{folder}/a.parquet"}]
     content = {"dataset": "sneaky", "files": files, "columns": [{"name": "a", "type": "integer", "class": "plain"}]}
@@ -320,11 +322,10 @@ def test_a_changed_manifest_is_found(lake: Lake, house: Any, kind: str) -> None:
 def test_a_wrong_keystore_is_a_key_error(house: Any, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     keystore = house.home / "other"
     if other == "new keys":
-        LocalKeyService(keystore)
-        store = TableStore(house.home / "lake2", LocalKeyService(keystore))
-        store.write("synthetic/a.parquet", pa.table({"a": [1]}), {"a": ColumnClass.PLAIN})
+        store = TableStore(house.home / "lake2", KeyRing(AgeKeyService(keystore), house.home / "other-keys"))
+        store.write("synthetic/a/a.parquet", pa.table({"a": [1]}), {"a": ColumnClass.PLAIN})
     monkeypatch.setenv("CLOAKHOUSE_HOME", str(house.home))
-    monkeypatch.setenv("CLOAKHOUSE_KEYS", f"local:{keystore}")
+    monkeypatch.setenv("CLOAKHOUSE_KEYS", f"age:{keystore}")
     dataset = connect().dataset("people_synthetic")
     with pytest.raises(KeyServiceError, match="CLOAKHOUSE_KEYS"):
         dataset.to_arrow()

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, hmac
 from tests.support.processes import race
 
 from cloakhouse.errors import IntegrityError, KeyServiceError
+from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.derive import CONTEXT, TokenKeys
-from cloakhouse.keys.local import LocalKeyService
 from cloakhouse.keys.protocol import TOKENS
 from cloakhouse.keys.secret import SecretKey
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def keys(home: Path) -> TokenKeys:
-    return TokenKeys(LocalKeyService(home / "keystore"), home / "token-root.json")
+    return TokenKeys(AgeKeyService(home / "keystore"), home / "token-root.json")
 
 
 def test_every_triple_has_its_own_key(home: Path) -> None:
@@ -38,7 +38,7 @@ def test_every_triple_has_its_own_key(home: Path) -> None:
 
 def test_the_key_is_hkdf_of_the_root_as_documented(home: Path) -> None:
     """RFC 5869, written out: PRK = HMAC(zeros, IKM); OKM = HMAC(PRK, info | 0x01)."""
-    service = LocalKeyService(home / "keystore")
+    service = AgeKeyService(home / "keystore")
     root = bytes(range(32))
     wrapped = service.wrap(TOKENS, SecretKey(root), CONTEXT)
     import base64
@@ -105,9 +105,9 @@ def test_racing_processes_get_one_root(tmp_path: Path) -> None:
     import sys
     from pathlib import Path
     from cloakhouse.keys.derive import TokenKeys
-    from cloakhouse.keys.local import LocalKeyService
+    from cloakhouse.keys.age import AgeKeyService
     home = Path(sys.argv[1])
-    token_keys = TokenKeys(LocalKeyService(home / "keystore"), home / "token-root.json")
+    token_keys = TokenKeys(AgeKeyService(home / "keystore"), home / "token-root.json")
     ready()
     token_keys.ensure_root()
     print(token_keys.key("cmac", "customer", "analytics").reveal().hex())

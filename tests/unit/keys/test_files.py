@@ -10,8 +10,8 @@ from tests.support.crash import crash_everywhere, limit_file_size, small_disk
 from tests.support.processes import in_fork, race, start
 
 from cloakhouse.errors import StageError, StorageError
+from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.files import create_once, locked, replacing
-from cloakhouse.keys.local import LocalKeyService
 from cloakhouse.keys.protocol import KeyName
 from cloakhouse.keys.secret import SecretKey
 
@@ -100,18 +100,18 @@ def test_killed_at_every_step_a_replaced_file_is_the_old_or_the_new(tmp_path: Pa
 
 def test_killed_at_every_step_the_keystore_stays_whole(tmp_path: Path) -> None:
     store = tmp_path / "keystore"
-    first = LocalKeyService(store).wrap(KeyName("first"), SecretKey(bytes(32)), {})
-    whole = (store / "masters.json").read_bytes()
+    first = AgeKeyService(store).wrap(KeyName("first"), SecretKey(bytes(32)), {})
+    whole = (store / "keystore.json").read_bytes()
 
     def check(finished: bool) -> None:
-        service = LocalKeyService(store)
+        service = AgeKeyService(store)
         assert service.unwrap(KeyName("first"), first, {}).reveal() == bytes(32)
         assert service.wrap(KeyName("second"), SecretKey(bytes(32)), {})
-        (store / "masters.json").write_bytes(whole)
+        (store / "keystore.json").write_bytes(whole)
 
     crash_everywhere(
         lambda: None,
-        lambda: LocalKeyService(store).wrap(KeyName("second"), SecretKey(bytes(32)), {}) and None,
+        lambda: AgeKeyService(store).wrap(KeyName("second"), SecretKey(bytes(32)), {}) and None,
         check,
     )
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 from tests.support import tink_reference
@@ -9,7 +11,7 @@ from tests.support import tink_reference
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys import streaming
 from cloakhouse.keys.secret import SecretKey
-from cloakhouse.keys.streaming import HEADER, SEGMENT, TAG, DecryptingReader, EncryptingWriter
+from cloakhouse.keys.streaming import HEADER, SEGMENT, TAG, DecryptingReader, EncryptingWriter, sealed_size
 
 KEY = SecretKey(bytes(range(32)))
 FIRST = SEGMENT - HEADER - TAG
@@ -37,6 +39,17 @@ def refused(ciphertext: bytes, **changes: object) -> IntegrityError:
     return refusal.value
 
 
+class Slow(io.BytesIO):
+    """Gives at most `most` bytes at a time."""
+
+    def __init__(self, content: bytes, most: int = 1000) -> None:
+        super().__init__(content)
+        self._most = most
+
+    def readinto(self, buffer: Any, /) -> int:
+        return super().readinto(memoryview(buffer)[: self._most])
+
+
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> int:
     """Segments of 80 bytes: the format's rules hold for any size, and every byte can be tried."""
@@ -52,7 +65,7 @@ def test_round_trip_around_segment_borders(size: int) -> None:
     plain = bytes(bytearray(range(251)) * (size // 251 + 1))[:size]
     ciphertext = sealed(plain)
     segments = 1 if size <= FIRST else 1 + -(-(size - FIRST) // NEXT)
-    assert len(ciphertext) == HEADER + size + TAG * segments
+    assert len(ciphertext) == HEADER + size + TAG * segments == sealed_size(size)
     assert opened(ciphertext) == plain
 
 
@@ -153,12 +166,82 @@ def test_a_broken_later_segment_gives_out_the_sound_ones_only() -> None:
 
 
 def test_a_source_that_gives_few_bytes_at_a_time() -> None:
-    class Slow(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(min(size or 1, 1000) if size and size > 0 else size)
-
     plain = bytes(FIRST + 3)
     assert DecryptingReader(Slow(sealed(plain)), KEY, b"aad", "a file").read() == plain
+
+
+def test_a_source_is_absorbed_as_if_it_were_written(small_segments: int) -> None:
+    for size in (0, 1, 23, 24, 25, 24 + 64, 24 + 65, 200):
+        for before in (0, 5, 24):
+            plain, sink = bytes(range(size)), io.BytesIO()
+            writer = EncryptingWriter(sink, KEY, b"aad")
+            writer.write(bytes(before))
+            assert b"".join(bytes(piece) for piece in writer.absorb(Slow(plain, 7))) == plain
+            writer.write(b"after")
+            writer.finish()
+            assert opened(sink.getvalue()) == bytes(before) + plain + b"after"
+            assert len(sink.getvalue()) == writer.written == sealed_size(before + size + 5)
+
+
+def test_absorbed_pieces_are_read_only() -> None:
+    writer = EncryptingWriter(io.BytesIO(), KEY, b"aad")
+    for piece in writer.absorb(io.BytesIO(b"plain")):
+        with pytest.raises(TypeError):
+            piece[0] = 0
+
+
+def test_what_stands_in_front_counts_as_written_and_fills_the_pieces_up() -> None:
+    class Pieces(io.BytesIO):
+        sizes: ClassVar[list[int]] = []
+
+        def write(self, data: Any, /) -> int:
+            self.sizes.append(len(data))
+            return super().write(data)
+
+    sink = Pieces()
+    writer = EncryptingWriter(sink, KEY, b"aad", front=b"in front" * 1024)
+    writer.write(bytes(3 * SEGMENT))
+    writer.finish()
+    assert sink.sizes[:3] == [SEGMENT] * 3
+    assert writer.written == len(sink.getvalue()) == 8192 + sealed_size(3 * SEGMENT)
+    assert sink.getvalue()[:8192] == b"in front" * 1024
+    assert opened(sink.getvalue()[8192:]) == bytes(3 * SEGMENT)
+
+
+def test_a_sink_that_takes_a_part_at_a_time_gets_all() -> None:
+    class Short(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            return super().write(bytes(data[:300_000]))
+
+    sink = Short()
+    writer = EncryptingWriter(sink, KEY, b"aad")
+    writer.write(bytes(FIRST + 3))
+    writer.finish()
+    assert opened(sink.getvalue()) == bytes(FIRST + 3)
+
+
+def test_a_buffer_that_was_to_hold_a_broken_segment_holds_none_of_it() -> None:
+    """OpenSSL has written the plaintext there by the time that it finds the tag wrong."""
+    ciphertext = bytearray(sealed(b"a" * FIRST + b"secret" * 10))
+    ciphertext[-1] ^= 1
+    for first in (0, FIRST):
+        target = bytearray(b"." * (2 << 20))
+        reader = DecryptingReader(io.BytesIO(ciphertext), KEY, b"aad", "a file")
+        reader.read(first)
+        with pytest.raises(IntegrityError):
+            reader.readinto(target)
+        assert b"secret" not in target
+        assert b"secret" not in bytes(reader._own)
+
+
+def test_large_reads_and_small_ones_give_the_same(small_segments: int) -> None:
+    plain = bytes(range(256)) * 3
+    ciphertext = sealed(plain)
+    for size in (1, 23, 24, 25, 63, 64, 65, 128, 150, 1000):
+        reader = DecryptingReader(io.BytesIO(ciphertext), KEY, b"aad", "a file")
+        pieces = list(iter(lambda reader=reader, size=size: reader.read(size), b""))  # type: ignore[misc]
+        assert b"".join(pieces) == plain
+        assert reader.readinto(bytearray(10)) == 0
 
 
 def test_without_finish_the_stream_reads_as_truncated() -> None:
@@ -167,17 +250,58 @@ def test_without_finish_the_stream_reads_as_truncated() -> None:
     refused(sink.getvalue())
 
 
-def test_memory_stays_at_a_few_segments() -> None:
-    class Nowhere(io.RawIOBase):
-        def write(self, data: object) -> int:
-            return len(data)  # type: ignore[arg-type]
+class Nowhere(io.RawIOBase):
+    def write(self, data: Any, /) -> int:
+        return len(data)
 
+
+class Zeros(io.RawIOBase):
+    """A source of so many zero bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def readinto(self, buffer: Any, /) -> int:
+        size = min(len(buffer), self._left)
+        buffer[:size] = bytes(size)
+        self._left -= size
+        return size
+
+
+def peak_of(work: Callable[[], None]) -> int:
+    """Return the most bytes that Python held at once during `work`."""
     tracemalloc.start()
-    writer = EncryptingWriter(Nowhere(), KEY, b"aad")  # type: ignore[arg-type]
-    block = bytes(1 << 20)
-    for _ in range(40):
-        writer.write(block)
-    writer.finish()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 8 << 20
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_stays_at_a_few_segments_however_it_is_written() -> None:
+    def writing() -> None:
+        writer = EncryptingWriter(Nowhere(), KEY, b"aad")  # type: ignore[arg-type]
+        block = bytes(1 << 20)
+        for _ in range(40):
+            writer.write(block)
+        writer.finish()
+
+    def absorbing() -> None:
+        writer = EncryptingWriter(Nowhere(), KEY, b"aad")  # type: ignore[arg-type]
+        for _ in writer.absorb(Zeros(40 << 20)):
+            pass
+        writer.finish()
+
+    assert peak_of(writing) < 5 << 20
+    assert peak_of(absorbing) < 5 << 20
+
+
+def test_memory_stays_at_a_few_segments_when_it_is_read() -> None:
+    ciphertext, target = io.BytesIO(sealed(bytes(20 << 20))), bytearray(4 << 20)
+
+    def reading() -> None:
+        reader = DecryptingReader(ciphertext, KEY, b"aad", "a file")
+        while reader.readinto(target):
+            pass
+
+    assert peak_of(reading) < 5 << 20

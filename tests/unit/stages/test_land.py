@@ -15,12 +15,14 @@ from tests.support.processes import in_fork, run
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contract
 from cloakhouse.errors import ConfigurationError, ContractError, StorageError
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.landed import LandedObject, opened
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
+from cloakhouse.stages import landing_run
 from cloakhouse.stages.land import Landed, land
+from cloakhouse.stages.scan import Identity, digest_of
 
 MARKER = "Zwetschgenhuber"
 HEADER = "id,name,amount\n"
@@ -49,7 +51,7 @@ def plain(settings: Settings, contract: Contract, partition: str = DAY, revision
     delivery = Catalogue(settings.database).deliveries(contract.name)[partition][revision]
     manifest = read_manifest(settings.lake, delivery.manifest, "delivery")
     target = LandedObject(contract.name, partition, manifest["object"])
-    with opened(settings.lake, target, open_key_service(settings.keys)) as stream:
+    with opened(settings.lake, target, open_ring(settings)) as stream:
         return stream.read()
 
 
@@ -88,7 +90,7 @@ def test_what_is_recorded(settings: Settings) -> None:
     manifest = read_manifest(settings.lake, delivery.manifest, "delivery")
     assert manifest["undeclared_columns"] == 1
     assert manifest["contract"] == {"version": "1.0.0", "digest": CSV.digest}
-    assert manifest["key"] == "landing/file"
+    assert manifest["key"] == "landing/file/people"
     landing = read_manifest(settings.lake, result.manifest, "landing")
     assert landing["deliveries"] == [
         {"partition": DAY, "path": delivery.manifest.path, "sha256": delivery.manifest.sha256}
@@ -258,18 +260,15 @@ def test_the_inbox_is_kept_where_the_contract_says_so(settings: Settings) -> Non
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cloakhouse.stages import land as module
-
     path = deliver(settings, f"people-{DAY}.csv", HEADER + ROWS)
-    real = module._digest
 
-    def then_grow(given: Path) -> str:
-        digest = real(given)
+    def then_grow(given: Path) -> tuple[str, Identity]:
+        digest = digest_of(given)
         with path.open("a") as stream:
             stream.write("3,late,1\n")
         return digest
 
-    monkeypatch.setattr(module, "_digest", then_grow)
+    monkeypatch.setattr(landing_run, "digest_of", then_grow)
     only_refusal(land(settings, CSV), "changing")
     assert stored(settings) == [f"landing/people/{Path(p).name}" for p in stored(settings)]
     monkeypatch.undo()
@@ -407,12 +406,11 @@ def test_killed_between_the_steps_the_next_run_lands_exactly_once(settings: Sett
     import os
     import signal
 
-    from cloakhouse.stages import land as module
-
     deliver(settings, f"people-{DAY}.csv", HEADER + ROWS)
 
     def child() -> None:
-        owner: Any = {"add_delivery": Catalogue, "unlink": Path, "write_manifest": module}.get(where, module._Landing)
+        owners = {"add_delivery": Catalogue, "unlink": Path, "write_manifest": landing_run}
+        owner: Any = owners.get(where, landing_run.LandingRun)
         real = getattr(owner, where)
 
         def die(*given: Any, **named: Any) -> Any:

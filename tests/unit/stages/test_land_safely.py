@@ -10,12 +10,12 @@ import pytest
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import KeyServiceError, StageError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.settings import Settings
 from cloakhouse.stages import land as stage
-from cloakhouse.stages import pseudonymize
+from cloakhouse.stages import landing_run, pseudonymize
 
 NAME = "products-2017-01-02.csv.gz"
 HEADER = "product_id,manufacturer_id,department,brand,product_category,product_type,package_size\n"
@@ -41,15 +41,15 @@ def test_a_file_that_took_the_name_meanwhile_stays_for_the_next_run(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contract = load_contracts(settings.contracts)["products"]
-    copy = stage._copy
+    encrypt = landing_run.encrypt
 
-    def copy_while_a_newer_one_arrives(*arguments: Any) -> Any:
-        scan = copy(*arguments)
+    def encrypt_while_a_newer_one_arrives(*arguments: Any) -> Any:
+        scan = encrypt(*arguments)
         deliver(settings, 2)
         return scan
 
     deliver(settings, 1)
-    monkeypatch.setattr(stage, "_copy", copy_while_a_newer_one_arrives)
+    monkeypatch.setattr(landing_run, "encrypt", encrypt_while_a_newer_one_arrives)
     assert stage.land(settings, contract).landed == 1
     assert [path.name for path in settings.inbox.iterdir()] == [NAME]
     monkeypatch.undo()
@@ -58,13 +58,13 @@ def test_a_file_that_took_the_name_meanwhile_stays_for_the_next_run(
 
 
 def test_another_keystore_lands_nothing_and_empties_nothing(settings: Settings, tmp_path: Path) -> None:
-    TokenKeys(open_key_service(settings.keys), settings.token_root).ensure_root()
+    TokenKeys(service_of(settings), settings.token_root).ensure_root()
     contract = load_contracts(settings.contracts)["products"]
     path = deliver(settings, 1)
     from dataclasses import replace
 
     with pytest.raises(KeyServiceError):
-        stage.land(replace(settings, keys=f"local:{tmp_path / 'typo'}"), contract)
+        stage.land(replace(settings, keys=f"age:{tmp_path / 'typo'}"), contract)
     assert path.exists()
     assert stage.land(settings, contract).landed == 1
 

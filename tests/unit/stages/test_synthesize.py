@@ -38,7 +38,7 @@ def test_the_manifest_pins_the_sources_and_the_rows_are_of_the_contract() -> Non
         rows = source.store.read(FileEntry(**content[part]["file"]))
         assert rows.column_names == table.column_names  # the unit's token has gone
         assert rows.schema.types == table.schema.types
-        assert content[part]["file"]["path"].startswith("protected/views/")
+        assert content[part]["file"]["path"].startswith("views/")
     units = content["training"]["units"] + content["holdout"]["units"]
     assert 0.15 < content["holdout"]["units"] / units < 0.25
     assert content["engine"]["seed"] == 2017
@@ -79,7 +79,7 @@ def test_a_hold_out_too_small_is_refused_before_anything_is_fitted(place: House)
     assert caught.value.code == "validation.holdout"
     assert "2000 households" in caught.value.expected
     assert not (place.settings.lake / "synthetic").exists()
-    assert not (place.settings.lake / "protected" / "views").exists()
+    assert not (place.settings.lake / "views").exists()
 
 
 def test_a_feed_is_not_synthesized(place: House) -> None:

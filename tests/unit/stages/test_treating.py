@@ -15,7 +15,7 @@ from tests.support.contracts import column, feed_contract
 from cloakhouse.contracts.model import Contract, Reference, Treatment
 from cloakhouse.errors import IntegrityError, StageError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_key_service
+from cloakhouse.keys.service import open_ring, service_of
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.settings import Settings
 from cloakhouse.stages.land import land
@@ -51,8 +51,8 @@ def made(
     settings.inbox.mkdir(exist_ok=True)
     (settings.inbox / "people-2017-01-02.csv").write_bytes(HEADER + b"".join(rows))
     assert land(settings, contract).landed == 1
-    keys = open_key_service(settings.keys)
-    TokenKeys(keys, settings.token_root).ensure_root()
+    keys = open_ring(settings)
+    TokenKeys(keys.service, settings.token_root).ensure_root()
     [object_] = (settings.lake / "landing" / "people" / "2017-01-02").glob("*.chl")
     task = DeliveryTask("2017-01-02", object_.name, len(rows), "people/2017-01-02/abc")
     return settings, Treater(settings, contract, {}), task, TableStore(settings.lake, keys)
@@ -90,7 +90,7 @@ def test_the_columns_are_those_that_apply_gives(tmp_path: Path) -> None:
     contract = feed_contract(columns=COLUMNS)
     settings, treater, task, store = made(tmp_path, contract, ROWS[:3])
     table = store.read(FileEntry(**treater.run(task)["files"][0]))
-    tokens = TokenKeys(open_key_service(settings.keys), settings.token_root)
+    tokens = TokenKeys(service_of(settings), settings.token_root)
     raw = pa.array([1, 2, 3], pa.int64())
     assert table.column("id").combine_chunks() == treat(raw, contract.column("id"), tokens)
     assert [table.schema.field(c.name).type for c in contract.kept_columns] == [

@@ -160,7 +160,7 @@ def test_a_column_too_many_is_refused(synthesized: tuple[House, ManifestRef], co
     for part, table in (("training", training), ("holdout", place.store.read(FileEntry(**content["holdout"]["file"])))):
         wider = table.append_column(column, pa.nulls(table.num_rows, pa.int64()))
         classes = dict.fromkeys(wider.column_names, ColumnClass.SENSITIVE)
-        entry = place.store.write(f"protected/views/{SYNTHETIC}/wider/{part}.parquet", wider, classes)
+        entry = place.store.write(f"views/{SYNTHETIC}/wider/{part}.parquet", wider, classes)
         body[part] = {**content[part], "file": entry.as_dict()}
     wide = write_manifest(place.settings.lake, f"synthetic/{SYNTHETIC}", "synthesis", body)
     problem, _ = refuse_and_keep_unpublished(place, replaced(place, wide, synthetic.append_column(column, values)))

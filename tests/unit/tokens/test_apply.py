@@ -13,8 +13,8 @@ import pytest
 from cloakhouse.contracts.model import Column, ColumnClass, Treatment
 from cloakhouse.contracts.treatments import ALPHABETS, GENERALIZE_TYPES, REGISTRY, fault_in
 from cloakhouse.errors import TreatmentError
+from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.local import LocalKeyService
 from cloakhouse.tokens import generalize
 from cloakhouse.tokens.apply import LOGICAL, TOKEN_TYPE, output_type, treat, untreatable
 from cloakhouse.tokens.cmac import cmac_tokens
@@ -74,7 +74,7 @@ def column_of(treatment: str, parameters: dict[str, Any], kind: str) -> Column:
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> TokenKeys:
     folder = tmp_path_factory.mktemp("keys")
-    made = TokenKeys(LocalKeyService(folder / "keystore"), folder / "root.json")
+    made = TokenKeys(AgeKeyService(folder / "keystore"), folder / "root.json")
     made.ensure_root()
     return made
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloakhouse.errors import KeyServiceError
+from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.local import LocalKeyService
 from cloakhouse.keys.protocol import KeyName
 from cloakhouse.keys.secret import SecretKey
 
@@ -24,7 +24,7 @@ def test_a_key_opens_under_its_name_and_context_and_no_other(
     name: KeyName, other: KeyName, context: dict[str, str], changed: dict[str, str], key: bytes
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        service = LocalKeyService(Path(folder))
+        service = AgeKeyService(Path(folder))
         wrapped = service.wrap(name, SecretKey(key), context)
         service.wrap(other, SecretKey(key), context)
         assert service.unwrap(name, wrapped, context).reveal() == key
@@ -38,7 +38,7 @@ def test_a_key_opens_under_its_name_and_context_and_no_other(
 @given(st.binary(max_size=120))
 def test_any_bytes_in_place_of_a_wrapped_key_are_refused(junk: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        service = LocalKeyService(Path(folder))
+        service = AgeKeyService(Path(folder))
         service.wrap(KeyName("a"), SecretKey(bytes(32)), {})
         for blob in (junk, b"CHW1\0\0\0\1" + junk):
             with pytest.raises(KeyServiceError):
@@ -48,7 +48,7 @@ def test_any_bytes_in_place_of_a_wrapped_key_are_refused(junk: bytes) -> None:
 @pytest.fixture(scope="module")
 def token_keys(tmp_path_factory: pytest.TempPathFactory) -> TokenKeys:
     home = tmp_path_factory.mktemp("home")
-    keys = TokenKeys(LocalKeyService(home / "keystore"), home / "root.json")
+    keys = TokenKeys(AgeKeyService(home / "keystore"), home / "root.json")
     keys.ensure_root()
     return keys
 

@@ -1,0 +1,75 @@
+"""DAGs that keep keys: rotation by policy every night, and the rewrite after a compromise.
+
+`rotate_keys` looks every night which master keys are as old as CLOAKHOUSE_ROTATION_DAYS, rotates them, finishes what an
+interrupted rotation left, and returns its report. `rewrite_keys` has no schedule: started with a master key's name,
+it encrypts the data under it again, waits for the readers of the old files without holding a worker, and removes these.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, task
+
+from cloakhouse.flow import tasks
+
+POKE_S = 300.0
+LONGEST_S = 7 * 24 * 3600.0
+
+
+def build_key_dags() -> dict[str, DAG]:
+    """Return the DAGs for keys by DAG id."""
+    return {dag.dag_id: dag for dag in (_rotation(), _rewrite())}
+
+
+def _rotation() -> DAG:
+    with DAG(
+        dag_id="rotate_keys",
+        description="rotate the master keys that are due, and wrap anew what older versions wrapped",
+        schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
+        start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        **_COMMON,
+    ) as dag:
+        _task("rotate", retries=3)(tasks.rotate_keys)()
+    return dag
+
+
+def _rewrite() -> DAG:
+    with DAG(
+        dag_id="rewrite_keys",
+        description="after a compromise: encrypt data again under new keys, and destroy the old dataset keys",
+        schedule=None,
+        params={
+            "key": Param(
+                "protected/direct",
+                type="string",
+                pattern="^[a-z][a-z0-9_-]*/[a-z][a-z0-9_-]*$",
+                description="master key: zone/class",
+            ),
+            "grace_s": Param(3600, type="integer", minimum=0, description="seconds that readers of old files have"),
+        },
+        **_COMMON,
+    ) as dag:
+        waiting = task.sensor(
+            task_id="rewrite",
+            mode="reschedule",
+            poke_interval=POKE_S,
+            timeout=LONGEST_S,
+            retries=3,
+            multiple_outputs=False,
+        )
+        waiting(tasks.rewrite_keys)()
+    return dag
+
+
+_COMMON: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": {"retry_delay": dt.timedelta(seconds=60), "execution_timeout": dt.timedelta(hours=4)},
+    "tags": ["cloakhouse", "keys"],
+}
+
+
+def _task(task_id: str, **settings: Any) -> Any:
+    return task(task_id=task_id, multiple_outputs=False, **settings)

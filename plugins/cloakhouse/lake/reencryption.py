@@ -1,0 +1,81 @@
+"""Data encrypted again: which versions of dataset keys a file needs, and the same rows under new keys."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path, PurePosixPath
+
+from cloakhouse.errors import IntegrityError
+from cloakhouse.keys.dataset_keys import DatasetKey
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.lake.footer import Chunk, read_crypto
+from cloakhouse.lake.landed import LandedObject, landing, opened
+from cloakhouse.lake.modules import FormatError, KeyMaterial
+from cloakhouse.lake.parquet import FileEntry, TableStore
+
+BLOCK = 1 << 20  # bytes
+MARK = "~"  # in the names of files that were encrypted again
+
+
+def key_versions(lake: Path, path: str, ring: KeyRing) -> dict[DatasetKey, int]:
+    """Return the dataset keys that the Parquet file at `path` needs, each with the oldest version of it in use.
+
+    Read from the file's bytes. Raises IntegrityError for a file that is none or damaged, KeyServiceError.
+    """
+    found: dict[DatasetKey, int] = {}
+    materials, chunks = _materials(lake, path, ring)
+    for material in (*materials, *(chunk.material for chunk in chunks if chunk.material is not None)):
+        key = DatasetKey.parse(material.key)
+        version = ring.version_of(material.kek if material.kek is not None else material.wrapped)
+        found[key] = min(version, found.get(key, version))
+    return found
+
+
+def _materials(lake: Path, path: str, ring: KeyRing) -> tuple[tuple[KeyMaterial], tuple[Chunk, ...]]:
+    try:
+        with (lake / path).open("rb") as stream:
+            crypto = read_crypto(stream, (lake / path).stat().st_size)
+        return (crypto.material,), crypto.open_footer(ring)
+    except (FormatError, OSError) as fault:
+        raise IntegrityError(
+            where=path,
+            expected="an encrypted Parquet file",
+            found=str(fault)
+            if isinstance(fault, FormatError)
+            else f"a file that can't be read ({type(fault).__name__})",
+            not_done="it was not encrypted again",
+            remedy="restore the file from a backup of the lake; `cloakhouse keys coverage` lists what is damaged",
+        ) from None
+
+
+def reencrypt_table(entry: FileEntry, store: TableStore) -> FileEntry:
+    """Write the rows of `entry` to a new file beside it, under the newest keys, and return its entry.
+
+    The old file stays. Batch by batch, so that memory stays flat. Raises IntegrityError, KeyServiceError,
+    StorageError.
+    """
+    old = PurePosixPath(entry.path)
+    stem = old.stem.split(MARK)[0]
+    path = str(old.with_name(f"{stem}{MARK}{secrets.token_hex(4)}.parquet"))
+    with store.writing(path, store.schema(entry), store.classes(entry)) as (write, entries):
+        for batch in store.batches(entry):
+            write(batch)
+    if entries[0].rows != entry.rows:
+        raise IntegrityError(
+            where=path,
+            expected=f"{entry.rows} rows, as in the file before",
+            found=f"{entries[0].rows} rows",
+            not_done="the new file is not used",
+            remedy="run the command again",
+        )
+    return entries[0]
+
+
+def reencrypt_landed(lake: Path, target: LandedObject, ring: KeyRing) -> None:
+    """Encrypt a landed file again under a fresh data key, in one step; readers of the old bytes go on undisturbed.
+
+    Raises IntegrityError, KeyServiceError, StorageError.
+    """
+    with opened(lake, target, ring) as source, landing(lake, target, ring) as writer:
+        while block := source.read(BLOCK):
+            writer.write(block)

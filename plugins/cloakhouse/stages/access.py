@@ -1,0 +1,54 @@
+"""Changes to who may open what, carried through to what is wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloakhouse.errors import KeyServiceError
+from cloakhouse.keys.protocol import Grant, KeyName, KeyState, new_data_key
+from cloakhouse.keys.service import open_ring
+from cloakhouse.settings import Settings
+from cloakhouse.stages.rotation import settle
+
+
+def revoke_grants(settings: Settings, grants: Iterable[Grant]) -> None:
+    """Withdraw `grants` and wrap anew what a service then holds under a newer version; every process is told.
+
+    Raises KeyServiceError (`key.missing` for a grant that isn't there), AccessRefused, StorageError.
+    """
+    ring = open_ring(settings)
+    for grant in grants:
+        ring.service.revoke(grant)
+        ring.announce()
+        if ring.service.describe(grant.name).state is KeyState.ENABLED:
+            settle(settings, ring, grant.name)
+
+
+def shred_class(settings: Settings, name: str) -> list[str]:
+    """Destroy master key `name`; return it and the dataset keys that can't be opened any more.
+
+    Raises KeyServiceError: `key.missing`, and `key.not-shredded` when the service still wrapped under it.
+    """
+    ring, key = open_ring(settings), KeyName(name)
+    ring.service.destroy(key)
+    ring.announce()
+    beneath = [file.key for file in ring.all() if file.key.master == key]
+    fresh = open_ring(settings)
+    for dataset_key in (None, *beneath):
+        try:
+            if dataset_key is None:
+                fresh.service.wrap(key, new_data_key(), {})
+            else:
+                fresh.require([dataset_key])
+        except KeyServiceError as refused:
+            if refused.code == "key.destroyed":
+                continue
+        raise KeyServiceError(
+            where=f"master key {name}",
+            expected="a refusal: the key is destroyed",
+            found="another answer of the key service",
+            not_done="the class is not proved to be shredded",
+            remedy="look at the key at the service itself, then run the command again",
+            code="not-shredded",
+        )
+    return [name, *(k.name for k in beneath)]

@@ -1,0 +1,101 @@
+"""Every connection that the platform makes, and what each one negotiated: TLS 1.3, or it leaves no process."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cloakhouse.errors import CloakhouseError
+from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.service import service_of
+from cloakhouse.settings import Settings
+
+FLOOR = "TLSv1.3"
+IN_PROCESS = "in process"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. `ok` is False for what has to be put right; `remedy` tells how."""
+
+    what: str
+    endpoint: str
+    protocol: str
+    detail: str
+    ok: bool
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, JSON-ready."""
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Connect to everything that is configured and return what was found. Nothing is changed but an empty keystore,
+    which is made."""
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("key service", _key_service),
+        ("token root", _token_root),
+        ("control database", _database),
+        ("lake", _lake),
+        ("console", _console),
+        ("file modes", _modes),
+    ]
+    return [_checked(what, check, settings) for what, check in checks]
+
+
+def _checked(what: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    try:
+        return check(settings)
+    except CloakhouseError as problem:
+        return Finding(what, problem.where, problem.code, problem.found, False, problem.remedy)
+
+
+def _key_service(settings: Settings) -> Finding:
+    found = service_of(settings).connection()
+    loopback = found.protocol == "HTTP (loopback)"
+    ok = not found.leaves_process or found.protocol == FLOOR
+    remedy = "" if ok else "reach it by https, with TLS 1.3" + (" (plain HTTP is for tests)" if loopback else "")
+    return Finding("key service", found.endpoint, found.protocol, found.cipher, ok, remedy)
+
+
+def _token_root(settings: Settings) -> Finding:
+    if not settings.token_root.exists():
+        return Finding("token root", settings.token_root.name, IN_PROCESS, "none yet: the first run makes it", True)
+    TokenKeys(service_of(settings), settings.token_root).verify()
+    return Finding("token root", settings.token_root.name, IN_PROCESS, "opens", True)
+
+
+def _database(settings: Settings) -> Finding:
+    url = sa.make_url(settings.database)
+    if url.get_backend_name() == "sqlite":
+        return Finding("control database", Path(url.database or ":memory:").name, IN_PROCESS, "SQLite file", True)
+    place, kind = f"{url.host or 'local socket'}", url.get_backend_name()
+    remedy = "use SQLite in CLOAKHOUSE_HOME: connections to a database server are not verified by this version"
+    return Finding("control database", place, "unknown", kind, False, remedy)
+
+
+def _lake(settings: Settings) -> Finding:
+    return Finding("lake", settings.lake.name, IN_PROCESS, "local folder", True)
+
+
+def _console(settings: Settings) -> Finding:
+    return Finding("console", "127.0.0.1", "HTTP (loopback)", "listens on this machine only", True)
+
+
+def _modes(settings: Settings) -> Finding:
+    """Look for what the platform wrote and others may read or change. Looks at metadata only."""
+    found = total = 0
+    for path in settings.home.rglob("*") if settings.home.is_dir() else ():
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            total += 1
+            found += bool(stat.S_IMODE(mode) & 0o077)
+    remedy = "" if not found else "chmod -R go-rwx CLOAKHOUSE_HOME; feeds in the inbox are delivered in the clear"
+    detail = f"{found} of {total} files open to others"
+    return Finding("file modes", settings.home.name, IN_PROCESS, detail, not found, remedy)

@@ -1,0 +1,224 @@
+"""Rewrite: after a compromise, data is encrypted again under new keys, and the old dataset keys are destroyed.
+
+A job per master key, whose state is one file; the same call goes on where it stands, also after a kill anywhere:
+
+1. the master key and its dataset keys get new versions; the job notes which, and from then on counts as begun;
+2. partition by partition (version by version), files that still need an older version are written again beside the
+   old ones, then a new manifest, then one row in the control database: readers see the old or the new, both whole;
+   landed files are replaced in one step;
+3. when nothing visible needs an older version, the grace begins: readers that opened the old manifest finish;
+4. after the grace, files below the new versions that nothing points to are removed, the old versions of the dataset
+   keys destroyed, and the job's file removed.
+
+Partitions that wait for their validation are left until it is done, since it marks them by their manifest; the
+grace begins after that. Who kept an old file and an old dataset key keeps what he has: nothing takes that back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cloakhouse.errors import IntegrityError
+from cloakhouse.keys.dataset_keys import DatasetKey
+from cloakhouse.keys.files import TEMPORARY, locked
+from cloakhouse.keys.protocol import KeyName, KeyState
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.reencryption import MARK, key_versions, reencrypt_landed, reencrypt_table
+from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+from cloakhouse.stages.rewrite_job import RewriteJob
+from cloakhouse.stages.rotation import LANDING, landed_objects, rotate
+
+LOCK_WAIT_S = 600.0
+LISTS = ("files", "quarantine")
+Clock = Callable[[], dt.datetime]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """How far a rewrite came in one call.
+
+    Attributes:
+        name: the master key.
+        rewritten / removed: files encrypted again, and old ones removed, in this call.
+        retired: old versions of dataset keys destroyed in this call.
+        waiting: partitions left because they wait for validation.
+        state: `done`, or what it waits for.
+    """
+
+    name: KeyName
+    rewritten: int
+    removed: int
+    retired: int
+    waiting: int
+    state: str
+
+    @property
+    def done(self) -> bool:
+        """Whether the job is finished."""
+        return self.state == "done"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, JSON-ready."""
+        return asdict(self)
+
+
+def utc_now() -> dt.datetime:
+    """Return this moment (UTC)."""
+    return dt.datetime.now(dt.UTC)
+
+
+def rewrite(settings: Settings, name: KeyName, grace: dt.timedelta, clock: Clock = utc_now) -> Rewritten:
+    """Begin the rewrite of everything under master key `name`, or go on with it, and return how far it came.
+
+    Raises KeyServiceError, IntegrityError for a damaged file (nothing of its partition changes), StorageError,
+    StageError when another rewrite of this key is at work.
+    """
+    with locked(settings.home / "locks" / f"rewrite-{name.replace('/', '-')}.lock", 1.0, f"rewrite of {name}"):
+        work = _Rewrite(settings, name, clock)
+        result = work.run(grace)
+    work.progress.finish(f"{result.rewritten} files encrypted again; {result.state}", removed=result.removed)
+    return result
+
+
+class _Rewrite:
+    """One call of a rewrite."""
+
+    def __init__(self, settings: Settings, name: KeyName, clock: Clock) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._name = name
+        self._ring: KeyRing = open_ring(settings)
+        self._store = TableStore(settings.lake, self._ring)
+        self._catalogue = Catalogue(settings.database)
+        self._rewritten = self._waiting = 0
+        self.progress = Progress.of("rewrite", name)
+
+    def run(self, grace: dt.timedelta) -> Rewritten:
+        """Go from the job's state to the next place where it has to wait, or to its end."""
+        job = RewriteJob.find(self._settings.home, self._name) or self._begin()
+        for number, key in enumerate(job.targets, start=1):
+            job = self._rewrite_dataset(job, key)
+            self.progress.step(number, len(job.targets), "datasets")
+        if self._waiting:
+            state = f"waits for the validation of {self._waiting} partitions; run again after it"
+            return self._result(0, 0, state)
+        if self._rewritten or job.visible_since is None:
+            job = job.all_visible(self._clock())
+            job.write(self._settings.home)
+        assert job.visible_since is not None
+        until = job.visible_since + grace
+        if self._clock() < until:
+            return self._result(0, 0, f"old files stay for their readers until {until.isoformat()}; run again then")
+        removed = sum(self._remove_old(job, key) for key in job.targets)
+        retired = sum(self._ring.retire(key, version) for key, version in job.targets.items())
+        job.remove(self._settings.home)
+        return self._result(removed, retired, "done")
+
+    def _begin(self) -> RewriteJob:
+        rotate(self._settings, [self._name])
+        keys = [f for f in self._ring.all() if f.key.master == self._name and f.state is KeyState.ENABLED]
+        job = RewriteJob(self._name, self._clock(), {file.key: file.newest for file in keys}, None, frozenset())
+        job.write(self._settings.home)
+        return job
+
+    def _result(self, removed: int, retired: int, state: str) -> Rewritten:
+        return Rewritten(self._name, self._rewritten, removed, retired, self._waiting, state)
+
+    def _rewrite_dataset(self, job: RewriteJob, key: DatasetKey) -> RewriteJob:
+        if self._name == LANDING:
+            return self._rewrite_landed(job, key)
+        for partition in self._catalogue.protected(key.dataset).values():
+            with self._locked(key.dataset):
+                current = self._catalogue.protected(key.dataset)[partition.partition]
+                content = read_manifest(self._settings.lake, current.manifest)
+                stale = self._stale(job, content, key)
+                if stale and not current.validated:
+                    self._waiting += 1
+                elif stale:
+                    self._swap(current.manifest, content, stale)
+        for version in self._catalogue.versions(key.dataset):
+            content = read_manifest(self._settings.lake, version.manifest)
+            stale = self._stale(job, content, key)
+            if stale:
+                self._swap(version.manifest, content, stale)
+        return job
+
+    def _rewrite_landed(self, job: RewriteJob, key: DatasetKey) -> RewriteJob:
+        """Landed files are noted one by one: their re-wrapped headers don't tell under which key the data key began."""
+        for target in landed_objects(self._settings.lake, key.dataset):
+            if target.path not in job.done:
+                with self._locked(key.dataset):
+                    reencrypt_landed(self._settings.lake, target, self._ring)
+                job = job.with_done(target.path)
+                job.write(self._settings.home)
+                self._rewritten += 1
+        return job
+
+    def _locked(self, dataset: str) -> Any:
+        """Keep landing and pseudonymization of the dataset away for the length of one partition."""
+        return locked(self._settings.home / "locks" / f"{dataset}.lock", LOCK_WAIT_S, f"rewriting {dataset}")
+
+    def _stale(self, job: RewriteJob, content: dict[str, Any], key: DatasetKey) -> list[FileEntry]:
+        """Return the files of a manifest that lie in the key's zone and need a version below the job's."""
+        entries = [FileEntry(**item) for name in LISTS for item in content.get(name, ())]
+        inside = [entry for entry in entries if entry.path.startswith(f"{key.zone}/{key.dataset}/")]
+        return [entry for entry in inside if self._needs_old(job, entry.path)]
+
+    def _needs_old(self, job: RewriteJob, path: str) -> bool:
+        used = key_versions(self._settings.lake, path, self._ring)
+        return any(used.get(key, version) < version for key, version in job.targets.items())
+
+    def _swap(self, ref: ManifestRef, content: dict[str, Any], stale: Sequence[FileEntry]) -> None:
+        """Write the stale files again and have the catalogue point to a manifest that lists the new ones."""
+        fresh = {e.path: reencrypt_table(e, self._store).as_dict() for e in stale}
+        lists = {name: [fresh.get(item["path"], item) for item in content[name]] for name in LISTS if name in content}
+        folder = ref.path.rsplit("/", 1)[0]
+        body = {name: value for name, value in content.items() if name not in ("format", "kind")}
+        origin = {"path": ref.path, "sha256": ref.sha256}
+        manifest = write_manifest(
+            self._settings.lake, folder, content["kind"], {**body, **lists, "rewritten_from": origin}
+        )
+        if self._catalogue.replace_manifest(ref, manifest):
+            self._rewritten += len(stale)
+
+    def _remove_old(self, job: RewriteJob, key: DatasetKey) -> int:
+        """Remove files of the dataset that need an old version and that nothing points to; return how many."""
+        listed = set(self._visible(key))
+        count = 0
+        folder = self._settings.lake / key.zone / key.dataset
+        with self._locked(key.dataset):
+            for path in sorted(folder.rglob("*.parquet")):
+                name = str(path.relative_to(self._settings.lake))
+                if name not in listed and self._is_old(job, name):
+                    path.unlink(missing_ok=True)
+                    count += 1
+            for leftover in folder.rglob(f".*{MARK}*{TEMPORARY}"):
+                leftover.unlink(missing_ok=True)
+        return count
+
+    def _is_old(self, job: RewriteJob, name: str) -> bool:
+        """Return whether a file that nothing points to is a leftover: of an old version, or of a killed rewrite."""
+        try:
+            return MARK in name or self._needs_old(job, name)
+        except IntegrityError:
+            return False  # damaged: for a person to look at
+
+    def _visible(self, key: DatasetKey) -> Iterator[str]:
+        refs = [p.manifest for p in self._catalogue.protected(key.dataset).values()]
+        refs += [v.manifest for v in self._catalogue.versions(key.dataset)]
+        for ref in refs:
+            content = read_manifest(self._settings.lake, ref)
+            yield from (item["path"] for name in LISTS for item in content.get(name, ()))
+
+
+def unfinished(settings: Settings) -> list[KeyName]:
+    """Return the master keys whose rewrite has begun and not ended, in order. Raises CloakhouseError."""
+    return [job.name for job in RewriteJob.all(settings.home)]

@@ -1,0 +1,178 @@
+"""Rotation of master keys: a new version wraps from now on, and what older versions wrapped is wrapped again.
+
+1. the key service adds a version to the master key;
+2. each dataset key under it gets a version of its own for new files, and its older versions are wrapped anew;
+3. landed files are re-wrapped in their headers, the root of the token keys in its file;
+4. every process is told to drop the keys that it has opened.
+
+No byte of data is read or written. Each step looks at what is there, so after a kill anywhere the next call, of this
+key or any other, finishes the work. `cloakhouse.stages.rewrite` is for keys that may be known to others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cloakhouse.errors import KeyServiceError
+from cloakhouse.keys.dataset_keys import DatasetKeyFile
+from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.protocol import FILE, TOKENS, KeyDescription, KeyName, KeyService, KeyState, zone_key
+from cloakhouse.keys.ring import KeyRing
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.landed import LandedObject, rewrap
+from cloakhouse.lake.manifests import write_manifest
+from cloakhouse.ledger.catalogue import ManifestRef
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+
+LANDING = zone_key("landing", FILE)
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What one rotation did.
+
+    Attributes:
+        name: the master key.
+        version: its newest version.
+        dataset_keys / landed_files: how many were wrapped anew.
+        token_root: whether the root of the token keys was.
+    """
+
+    name: KeyName
+    version: int
+    dataset_keys: int
+    landed_files: int
+    token_root: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, JSON-ready."""
+        return asdict(self)
+
+
+def rotate(settings: Settings, names: Iterable[KeyName]) -> list[Rotated]:
+    """Give each master key of `names` a new version and wrap anew what the older ones wrapped; return what was done.
+
+    Raises KeyServiceError (missing, disabled, destroyed, unreachable), AccessRefused, IntegrityError, StorageError.
+    """
+    ring = open_ring(settings)
+    done = []
+    for name in names:
+        ring.service.rotate(name)
+        ring.announce()
+        done.append(settle(settings, ring, name))
+    return done
+
+
+def settle(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
+    """Wrap anew whatever older versions of master key `name` still wrap. Nothing left to do changes nothing."""
+    progress = Progress.of("rotate", name)
+    current = ring.service.describe(name).versions[-1].version
+    keys = [file for file in ring.all() if file.key.master == name and file.state is KeyState.ENABLED]
+    wrapped = 0
+    for number, file in enumerate(keys, start=1):
+        wrapped += _settled(ring, file, current)
+        progress.step(number, len(keys), "dataset keys")
+    landed = _rewrap_landed(settings.lake, ring, progress) if name == LANDING else 0
+    root = name == TOKENS and TokenKeys(ring.service, settings.token_root).rewrap()
+    progress.finish(f"version {current}: {wrapped} dataset keys, {landed} landed files wrapped anew", version=current)
+    return Rotated(name, current, wrapped, landed, root)
+
+
+def _settled(ring: KeyRing, file: DatasetKeyFile, current: int) -> bool:
+    if file.versions[-1].master_version < current:
+        ring.rotate(file.key)
+    return ring.rewrap(file.key)
+
+
+def landed_objects(lake: Path, dataset: str = "*") -> Iterator[LandedObject]:
+    """Yield the landed files (of `dataset`), in order."""
+    for path in sorted((lake / "landing").glob(f"{dataset}/*/*.chl")):
+        yield LandedObject(*path.parts[-3:])
+
+
+def _rewrap_landed(lake: Path, ring: KeyRing, progress: Progress) -> int:
+    count, objects = 0, list(landed_objects(lake))
+    for number, target in enumerate(objects, start=1):
+        count += rewrap(lake, target, ring)
+        progress.step(number, len(objects), "landed files")
+    return count
+
+
+def due(service: KeyService, period: dt.timedelta, now: dt.datetime) -> list[KeyName]:
+    """Return the enabled master keys whose newest version is `period` old or older at `now` (UTC), in order."""
+    described = (service.describe(name) for name in service.names())
+    return [d.name for d in described if (moment := next_rotation(d, period)) is not None and moment <= now]
+
+
+def next_rotation(description: KeyDescription, period: dt.timedelta) -> dt.datetime | None:
+    """Return when a master key is to be rotated (UTC); None for one that isn't enabled."""
+    if description.state is not KeyState.ENABLED:
+        return None
+    return description.versions[-1].created + period
+
+
+def rotate_due(settings: Settings, period: dt.timedelta, now: dt.datetime) -> ManifestRef:
+    """Rotate the master keys that are due, finish what earlier runs left, and return the report. Raises as `rotate`."""
+    ring = open_ring(settings)
+    names = due(ring.service, period, now)
+    done = rotate(settings, names)
+    enabled = [n for n in ring.service.names() if ring.service.describe(n).state is KeyState.ENABLED]
+    finished = [settle(settings, ring, name) for name in enabled if name not in names]
+    return report(
+        settings, "rotation", {"period_days": period.days, "rotated": _dicts(done), "settled": _dicts(finished)}
+    )
+
+
+def report(settings: Settings, kind: str, content: dict[str, Any]) -> ManifestRef:
+    """Write a report on keys into the evidence; it names keys, versions and counts."""
+    moment = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
+    return write_manifest(settings.lake, "evidence/keys", kind, {"at": moment, **content})
+
+
+def shred(settings: Settings, dataset: str) -> list[str]:
+    """Destroy every dataset key of `dataset` in every zone; return their names, none of which opens any more.
+
+    Its landed, protected, quarantined, derived and published files stay where they are, unreadable. Raises
+    KeyServiceError (`key.missing`) when there is no key of that dataset, and when a shredded key still opened.
+    """
+    ring = open_ring(settings)
+    keys = [file.key for file in ring.all() if file.key.dataset == dataset]
+    if not keys:
+        raise KeyServiceError(
+            where=f"dataset {dataset}",
+            expected="a dataset that has keys",
+            found="none",
+            not_done="nothing was destroyed",
+            remedy="`cloakhouse keys status` lists the datasets",
+            code="missing",
+        )
+    for key in keys:
+        ring.destroy(key)
+    _prove_shredded(open_ring(settings), [file for file in ring.all() if file.key.dataset == dataset])
+    return [key.name for key in keys]
+
+
+def _prove_shredded(ring: KeyRing, files: Sequence[DatasetKeyFile]) -> None:
+    for file in files:
+        try:
+            ring.require([file.key])
+        except KeyServiceError as refused:
+            if refused.code == "key.destroyed" and not file.versions:
+                continue
+        raise KeyServiceError(
+            where=f"dataset key {file.key.name}",
+            expected="no version of it, and a refusal to open it",
+            found="a key that still opens, or another refusal",
+            not_done="the dataset is not shredded",
+            remedy="run the command again; if it stays, check who writes into `dataset-keys`",
+            code="not-shredded",
+        )
+
+
+def _dicts(done: Sequence[Rotated]) -> list[dict[str, Any]]:
+    return [rotated.as_dict() for rotated in done]

@@ -1,0 +1,272 @@
+"""Data encrypted again after a compromise: resumable anywhere, readers undisturbed, old keys gone at the end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from tests.support.crash import die_at
+from tests.support.house import SYNTHETIC, WEEKS, House, protected, published
+from tests.support.processes import in_fork, start
+
+from cloakhouse.client.api import connect
+from cloakhouse.errors import IntegrityError, KeyServiceError
+from cloakhouse.keys.protocol import KeyName
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.landed import opened
+from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.reencryption import key_versions
+from cloakhouse.ledger.catalogue import ManifestRef
+from cloakhouse.stages.rewrite import Rewritten, rewrite, unfinished
+from cloakhouse.stages.rotation import LANDING, landed_objects, rotate
+from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.validate import validate_protected
+
+DIRECT = KeyName("protected/direct")
+HOUR = dt.timedelta(hours=1)
+NONE = dt.timedelta(0)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return published().copy(tmp_path / "home")
+
+
+def later(hours: float) -> Callable[[], dt.datetime]:
+    return lambda: dt.datetime.now(dt.UTC) + hours * HOUR
+
+
+def entries(house: House, name: str = "transactions") -> list[FileEntry]:
+    partitions = house.catalogue.protected(name).values()
+    return [entry for p in partitions for entry in partition_files(house.settings, p.manifest)]
+
+
+def rows(house: House, name: str = "transactions", columns: list[str] | None = None) -> pa.Table:
+    store = house.store
+    return pa.concat_tables([store.read(entry, columns) for entry in entries(house, name)])
+
+
+def needs(house: House, path: str, key: str) -> int | None:
+    """Return the version of dataset key `key` that a file needs."""
+    found = {k.name: v for k, v in key_versions(house.settings.lake, path, open_ring(house.settings)).items()}
+    return found.get(key)
+
+
+def finish(house: House, name: KeyName) -> Rewritten:
+    return rewrite(house.settings, name, NONE)
+
+
+def test_the_same_rows_stand_under_new_keys_and_the_old_keys_are_gone(house: House) -> None:
+    before, old = {n: rows(house, n) for n in ("transactions", "customers")}, entries(house)
+    validated = {p: v.validated for p, v in house.catalogue.protected("transactions").items()}
+    copies = house.settings.home.parent / "kept"
+    for entry in old:
+        (copies / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(house.settings.lake / entry.path, copies / entry.path)
+    result = finish(house, DIRECT)
+    assert result.done
+    assert result.rewritten == result.removed > 2
+    assert result.retired > 0
+    for name, table in before.items():
+        assert rows(house, name).equals(table)
+    for entry in entries(house):
+        assert needs(house, entry.path, "protected/direct/transactions") == 2
+        assert not (house.settings.lake / old[0].path).exists()
+    for entry in old:
+        with pytest.raises(KeyServiceError) as refusal:
+            TableStore(copies, open_ring(house.settings)).read(entry, ["household_id"])
+        assert refusal.value.code == "key.missing"
+    assert {p: v.validated for p, v in house.catalogue.protected("transactions").items()} == validated
+    assert unfinished(house.settings) == []
+
+
+def test_readers_of_the_old_manifest_are_served_until_the_grace_is_over(house: House) -> None:
+    reader, old, before = house.store, entries(house), rows(house)
+    first = rewrite(house.settings, DIRECT, HOUR)
+    assert not first.done
+    assert first.rewritten > 0
+    assert "old files stay" in first.state
+    assert pa.concat_tables([reader.read(entry) for entry in old]).equals(before)
+    assert rows(house).equals(before)
+    assert unfinished(house.settings) == [DIRECT]
+    again = rewrite(house.settings, DIRECT, HOUR, later(0.5))
+    assert (again.done, again.rewritten, again.removed) == (False, 0, 0)
+    last = rewrite(house.settings, DIRECT, HOUR, later(1.5))
+    assert (last.done, last.rewritten, last.removed) == (True, 0, first.rewritten)
+    with pytest.raises(IntegrityError):
+        reader.read(old[0])
+    assert rows(house).equals(before)
+
+
+def test_published_versions_keep_their_number_and_their_rows(house: House) -> None:
+    before = connect(house.settings.home).dataset(SYNTHETIC).to_arrow()
+    reading = connect(house.settings.home).dataset(f"{SYNTHETIC}@1")
+    assert not rewrite(house.settings, KeyName("synthetic/sensitive"), HOUR).done
+    assert reading.to_arrow().equals(before)
+    assert rewrite(house.settings, KeyName("synthetic/sensitive"), HOUR, later(2)).done
+    after = connect(house.settings.home).dataset(SYNTHETIC)
+    assert after.version == 1
+    assert after.to_arrow().equals(before)
+    assert after.evidence()["passed"]
+    assert needs(house, house.released()[0].path, f"synthetic/sensitive/{SYNTHETIC}") == 2
+
+
+def test_quarantined_rows_are_rewritten_with_the_partition_they_belong_to(house: House) -> None:
+    result = finish(house, KeyName("quarantine/direct"))
+    assert result.done
+    assert result.rewritten > 0
+    store = house.store
+    for partition in house.catalogue.protected("transactions").values():
+        content = json.loads((house.settings.lake / partition.manifest.path).read_text())
+        assert content["rewritten_from"]["path"] != partition.manifest.path
+        for item in content["quarantine"]:
+            assert store.read(FileEntry(**item)).num_rows == item["rows"]
+            assert needs(house, item["path"], "quarantine/direct/transactions") == 2
+
+
+def test_landed_files_get_fresh_data_keys_under_the_same_names(house: House) -> None:
+    def content() -> dict[str, str]:
+        ring, found = open_ring(house.settings), {}
+        for target in landed_objects(house.settings.lake):
+            with opened(house.settings.lake, target, ring) as stream:
+                found[target.path] = hashlib.sha256(stream.read()).hexdigest()
+        return found
+
+    before = content()
+    sealed = {path: (house.settings.lake / path).read_bytes()[8192:] for path in before}
+    result = finish(house, LANDING)
+    assert (result.done, result.rewritten) == (True, len(before))
+    assert content() == before
+    for path, old in sealed.items():
+        assert (house.settings.lake / path).read_bytes()[8192:] != old
+
+
+def test_derived_views_that_nothing_points_to_are_removed(house: House) -> None:
+    views = sorted((house.settings.lake / "views").rglob("*.parquet"))
+    assert views
+    assert finish(house, KeyName("views/footer")).done
+    assert not list((house.settings.lake / "views").rglob("*.parquet"))
+
+
+def test_partitions_that_wait_for_validation_are_left_until_it_is_done(tmp_path: Path) -> None:
+    house = protected().copy(tmp_path / "home")
+    first = finish(house, DIRECT)
+    assert (first.done, first.rewritten) == (False, 0)
+    assert first.waiting >= len(WEEKS)
+    for name in ("customers", "transactions"):
+        validate_protected(house.settings, house.contracts[name])
+    last = finish(house, DIRECT)
+    assert last.done
+    assert last.rewritten > 0
+    assert rows(house).num_rows
+
+
+def test_a_rewrite_that_is_finished_can_be_done_again(house: House) -> None:
+    before = rows(house)
+    finish(house, DIRECT)
+    assert finish(house, DIRECT).done
+    assert rows(house).equals(before)
+    assert needs(house, entries(house)[0].path, "protected/direct/transactions") == 3
+
+
+def test_a_damaged_file_stops_the_rewrite_and_is_left_for_a_person(house: House) -> None:
+    victim = house.settings.lake / entries(house)[0].path
+    raw = bytearray(victim.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    victim.write_bytes(raw)
+    with pytest.raises(IntegrityError):
+        finish(house, DIRECT)
+    assert victim.read_bytes() == bytes(raw)
+    assert unfinished(house.settings) == [DIRECT]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"format": 2}'])
+def test_a_damaged_job_file_is_refused(house: House, content: bytes) -> None:
+    path = house.settings.home / "jobs" / "rewrite-protected-direct.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="start the rewrite again"):
+        finish(house, DIRECT)
+
+
+def test_a_manifest_that_was_replaced_meanwhile_is_not_overwritten(house: House) -> None:
+    current = house.catalogue.protected("transactions")[WEEKS[0]].manifest
+    assert not house.catalogue.replace_manifest(ManifestRef("protected/x.json", "0" * 64), current)
+    assert not house.catalogue.replace_manifest(ManifestRef(current.path, "0" * 64), current)
+
+
+def test_killed_anywhere_the_next_call_goes_on_and_no_row_is_lost(house: House, tmp_path: Path) -> None:
+    """Killed at points spread over the whole job; every time the data is read, and the same job finished."""
+    whole = rows(house, "customers")
+    number, finished = 1, False
+    while not finished:
+        place = house.copy(tmp_path / f"killed-{number}")
+
+        def work(place: House = place, number: int = number) -> None:
+            die_at(number, before=True)
+            finish(place, KeyName("protected/sensitive"))
+
+        code = in_fork(work, timeout_s=60)
+        assert code in (0, -signal.SIGKILL)
+        finished = code == 0
+        assert rows(place, "customers").equals(whole)
+        result = finish(place, KeyName("protected/sensitive"))
+        assert result.done
+        assert rows(place, "customers").equals(whole)
+        assert not list(place.settings.lake.rglob(".*.parquet.*.tmp"))
+        shutil.rmtree(place.settings.home)
+        number += 1 + number // 3
+    assert number > 20
+
+
+def test_readers_and_writers_never_fail_while_keys_are_rotated_and_data_rewritten(house: House) -> None:
+    code = """
+    import sys
+    from tests.support.house import House
+    from cloakhouse.settings import Settings
+    from cloakhouse.stages.sources import partition_files
+    from cloakhouse.keys.service import open_ring
+    from cloakhouse.lake.landed import LandedObject, landing, opened
+    from pathlib import Path
+    import dataclasses
+    house = House(dataclasses.replace(
+        Settings.from_environment({}).with_home(Path(sys.argv[1])), contracts=Path(sys.argv[1]) / "contracts"))
+    store, ring = house.store, open_ring(house.settings)
+    print("ready", flush=True)
+    count = 0
+    while not Path(sys.argv[2]).exists():
+        for partition in house.catalogue.protected("transactions").values():
+            for entry in partition_files(house.settings, partition.manifest):
+                assert store.read(entry, ["household_id", "quantity"]).num_rows == entry.rows
+        target = LandedObject("transactions", "2020-01-06", f"{sys.argv[3]}-{count}.chl")
+        with landing(house.settings.lake, target, ring) as sink:
+            sink.write(b"x" * 100_000)
+        with opened(house.settings.lake, target, ring) as stream:
+            assert stream.read() == b"x" * 100_000
+        (house.settings.lake / target.path).unlink()
+        count += 1
+    print(count)
+    """
+    stop = house.settings.home / "stop"
+    workers = [start(code, house.settings.home, stop, number) for number in range(2)]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        for _ in range(3):
+            rotate(house.settings, [DIRECT, LANDING, KeyName("protected/footer")])
+            assert rewrite(house.settings, DIRECT, HOUR).rewritten > 0
+            (house.settings.home / "jobs" / "rewrite-protected-direct.json").unlink()
+    finally:
+        stop.touch()
+        ended = [worker.communicate(timeout=60) for worker in workers]
+    for worker, (out, err) in zip(workers, ended, strict=True):
+        assert worker.returncode == 0, err
+        assert int(out) > 0
