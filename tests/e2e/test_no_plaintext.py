@@ -54,7 +54,9 @@ def test_nothing_temporary_is_left(first_run: FirstRun) -> None:
 
 def test_secret_files_are_for_their_owner_only(first_run: FirstRun) -> None:
     for name in (
-        "keystore/masters.json",
+        "keystore/keystore.json",
+        "keystore/administration.pem",
+        "keystore/identities/platform.txt",
         "airflow/passwords.json",
         "airflow/airflow.cfg",
         "airflow/secrets.json",

@@ -100,7 +100,7 @@ def test_every_data_file_of_the_lake_is_encrypted(first_run: FirstRun) -> None:
             assert content[:4] == b"PARE", path
             assert content[-4:] == b"PARE", path
         elif path.suffix == ".chl":
-            assert path.read_bytes()[:4] == b"CHL1", path
+            assert path.read_bytes()[:4] == b"CHL2", path
         elif path.is_file():
             assert path.suffix == ".json", f"a kind of file nobody expects: {path}"
             json.loads(path.read_text())

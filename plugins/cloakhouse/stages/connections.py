@@ -89,13 +89,15 @@ def _console(settings: Settings) -> Finding:
 
 
 def _modes(settings: Settings) -> Finding:
-    """Look for what the platform wrote and others may read or change. Looks at metadata only."""
+    """Look for what the platform wrote and others may read or change; what lies in the inbox is the senders'."""
     found = total = 0
     for path in settings.home.rglob("*") if settings.home.is_dir() else ():
+        if settings.inbox in path.parents:
+            continue
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
             total += 1
             found += bool(stat.S_IMODE(mode) & 0o077)
-    remedy = "" if not found else "chmod -R go-rwx CLOAKHOUSE_HOME; feeds in the inbox are delivered in the clear"
+    remedy = "" if not found else "chmod -R go-rwx CLOAKHOUSE_HOME"
     detail = f"{found} of {total} files open to others"
     return Finding("file modes", settings.home.name, IN_PROCESS, detail, not found, remedy)

@@ -350,7 +350,7 @@ import sys, json
 {statement}
 print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names))))
 """
-LIGHT = {"cloakhouse", "cryptography", "numpy", "pyarrow", "sqlalchemy", "typing_extensions"}
+LIGHT = {"cloakhouse", "cryptography", "numpy", "pyarrow", "pyrage", "sqlalchemy", "typing_extensions"}
 INTERNAL = ("_", "cython_runtime", "cloudpickle", "greenlet", "sitecustomize", "distutils")
 
 

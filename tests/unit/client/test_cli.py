@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cloakhouse.client.cli import cli
-from cloakhouse.keys.files import create_once
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
 
@@ -193,20 +193,22 @@ def change_manifest(house: Any) -> None:
 
 
 def replace_keystore(house: Any) -> None:
-    masters = house.home / "keystore" / "masters.json"
-    document = json.loads(masters.read_text())
-    for versions in document["keys"].values():
-        versions[0]["key"] = "A" * 43 + "="
-    masters.unlink()
-    create_once(masters, json.dumps(document).encode())
+    """Put the keystore of another installation, identity included, in the place of this one."""
+    from cloakhouse.keys.age import AgeKeyService
+    from cloakhouse.keys.protocol import KeyName, new_data_key
+
+    shutil.rmtree(house.home / "keystore")
+    other = AgeKeyService(house.home / "keystore")
+    for name in ("synthetic/footer", "synthetic/plain"):
+        other.wrap(KeyName(name), new_data_key(), {})
 
 
 def remove_keystore(house: Any) -> None:
-    (house.home / "keystore" / "masters.json").unlink()
+    (house.home / "keystore" / "keystore.json").unlink()
 
 
 def open_keystore_to_all(house: Any) -> None:
-    (house.home / "keystore" / "masters.json").chmod(0o644)
+    (house.home / "keystore" / "identities" / "platform.txt").chmod(0o644)
 
 
 def spoil_database(house: Any) -> None:
