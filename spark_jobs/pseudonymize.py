@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     spark = SparkSession.builder.appName("cloakhouse pseudonymize").getOrCreate()
     try:
         done = pseudonymize.run(Settings.from_environment(), ManifestRef(options.request, options.sha256), spark)
-        outcome = {"path": done.manifest.path, "sha256": done.manifest.sha256}
+        outcome = done.manifest.as_dict()
         code = 0
     except CloakhouseError as problem:
         outcome, code = {"error": problem.as_dict()}, problem.exit_code

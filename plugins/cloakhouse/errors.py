@@ -24,7 +24,7 @@ class CloakhouseError(Exception):
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
+    passing: ClassVar[frozenset[str]] = frozenset()  # codes of faults that may pass by themselves
 
     def __init__(self, *, where: str, expected: str, found: str, not_done: str, remedy: str, code: str = "") -> None:
         self.code = f"{self.kind}.{code}" if code else self.kind
@@ -34,6 +34,11 @@ class CloakhouseError(Exception):
         self.not_done = not_done
         self.remedy = remedy
         super().__init__(self.explain())
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed a while later, with nothing put right."""
+        return self.code in self.passing
 
     def explain(self) -> str:
         """Return the message for people: one line per question."""
@@ -129,6 +134,7 @@ class KeyServiceError(CloakhouseError):
 
     kind = "key"
     exit_code = 6
+    passing = frozenset({"key.unreachable", "key.throttled"})
 
 
 class StorageError(CloakhouseError):
@@ -136,14 +142,22 @@ class StorageError(CloakhouseError):
 
     kind = "storage"
     exit_code = 6
-    retryable = True
+
+    @property
+    def retryable(self) -> bool:
+        """Always: somebody may free the space or put the permission right."""
+        return True
 
 
 class StageError(CloakhouseError):
     """A stage of the path did not finish."""
 
     kind = "stage"
-    retryable = True
+
+    @property
+    def retryable(self) -> bool:
+        """Always."""
+        return True
 
 
 def internal(stage: str, fault: BaseException) -> StageError:

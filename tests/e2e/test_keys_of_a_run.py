@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 from dataclasses import replace
@@ -10,54 +9,16 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import FirstRun
+from tests.support.keys import forms, keys_of
 from tests.support.sweep import everything, layers
 
-from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.identity import read_identity
-from cloakhouse.keys.keystore import parse
-from cloakhouse.keys.service import open_ring, service_of
-from cloakhouse.settings import Settings
-
 pytestmark = [pytest.mark.spark, pytest.mark.airflow]
-
-
-def settings_of(home: Path) -> Settings:
-    return Settings.from_environment({}).with_home(home)
-
-
-def keys_of(home: Path) -> dict[str, bytes]:
-    """Return every key of the installation that cryptography is done with, by name."""
-    settings, found = settings_of(home), {}
-    me = read_identity(home / "keystore" / "identities" / "platform.txt")
-    keystore = parse((home / "keystore" / "keystore.json").read_bytes(), me.keystore)
-    assert keystore is not None
-    for name, master in keystore.masters.items():
-        for version in master.versions:
-            found[f"master {name} {version.version}"] = me.open(version.sealed)
-    ring = open_ring(settings)
-    for file in ring.all():
-        for record in file.versions:
-            opened = ring.service.unwrap(file.key.master, record.wrapped, file.key.context(record.version))
-            found[f"dataset key {file.key.name} {record.version}"] = opened.reveal()
-    tokens = TokenKeys(service_of(settings), settings.token_root)
-    for algorithm in ("aes-256-cmac", "cmac", "ff1"):
-        found[f"token key {algorithm}"] = tokens.key(algorithm, "customer", "analytics").reveal()
-    return found
 
 
 def test_no_key_is_in_any_byte_that_the_run_wrote(first_run: FirstRun) -> None:
     keys = keys_of(first_run.home)
     assert len(keys) > 20
-    needles = {
-        (name, form): needle
-        for name, key in keys.items()
-        for form, needle in {
-            "raw": key,
-            "hex": key.hex().encode(),
-            "base64": base64.b64encode(key)[:-1],
-            "base64url": base64.urlsafe_b64encode(key)[:-1],
-        }.items()
-    }
+    needles = {(name, form): needle for name, key in keys.items() for form, needle in forms(key).items()}
     identity = (first_run.home / "keystore" / "identities" / "platform.txt").read_text().splitlines()[-1].encode()
     pem = (first_run.home / "keystore" / "administration.pem").read_bytes().splitlines()[1]
     hits = set()
@@ -71,6 +32,18 @@ def test_no_key_is_in_any_byte_that_the_run_wrote(first_run: FirstRun) -> None:
                     if secret in content and path.name != name:
                         hits.add((str(path), name, "text"))
     assert hits == set()
+
+
+def test_no_secret_is_on_a_command_line(first_run: FirstRun) -> None:
+    commands = "\n".join(first_run.watch.commands).encode()
+    assert b"spark-submit" in commands or b"SparkSubmit" in commands
+    keys = keys_of(first_run.home)
+    assert not [name for name, key in keys.items() if any(form in commands for form in forms(key).values())]
+    secrets = list(json.loads((first_run.home / "airflow" / "secrets.json").read_text()).values())
+    assert secrets
+    assert not [secret for secret in secrets if str(secret).encode() in commands]
+    assert b"AGE-SECRET-KEY" not in commands
+    assert b"PRIVATE KEY" not in commands
 
 
 def test_the_whole_lake_is_encrypted_to_the_last_tag(first_run: FirstRun) -> None:

@@ -81,9 +81,9 @@ class House:
         request = pseudonymize.plan(settings, contract, partitions, reprocess=reprocess)
         assert request is not None
         content = read_manifest(settings.lake, request)
-        deliveries = [read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"])) for d in content["deliveries"]]
+        deliveries = [read_manifest(settings.lake, ManifestRef.of(d)) for d in content["deliveries"]]
         references = {
-            column: tuple(e for r in refs for e in partition_files(settings, ManifestRef(r["path"], r["sha256"])))
+            column: tuple(e for r in refs for e in partition_files(settings, ManifestRef.of(r)))
             for column, refs in content["references"].items()
         }
         TokenKeys(service_of(settings), settings.token_root).ensure_root()

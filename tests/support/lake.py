@@ -36,9 +36,7 @@ class Lake(House):
         arguments = ("--request", request.path, "--sha256", request.sha256)
         job = Job("pseudonymize", arguments, **{"timeout_s": LIMIT_S, "master": "local[2]", **options})
         reference = run_job(job, settings or self.settings)
-        return read_manifest(
-            self.settings.lake, ManifestRef(reference["path"], reference["sha256"]), "pseudonymization"
-        )
+        return read_manifest(self.settings.lake, ManifestRef.of(reference), "pseudonymization")
 
     def content(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the manifests of the protected partitions of `name`, by partition."""

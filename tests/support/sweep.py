@@ -7,6 +7,7 @@ alignments), and integers as 8 bytes in both orders.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import os
@@ -16,6 +17,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Watch:
     def __init__(self, sweep: Sweep, folders: Iterable[Path], skip: Iterable[Path] = ()) -> None:
         self.passes = 0
         self.seen: set[str] = set()
+        self.commands: set[str] = set()  # command lines of all processes below this one
         self._sweep, self._folders, self._skip = sweep, tuple(folders), tuple(skip)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -141,6 +145,9 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(0.3):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    self.commands.add("\0".join(process.cmdline()))
             for folder in self._folders:
                 self.seen.update(str(path) for path in everything(folder))
                 self._sweep.folder(folder, self._skip)

@@ -37,4 +37,13 @@ def test_the_message_answers_five_questions_in_order() -> None:
 def test_kinds_are_distinct_and_programs_get_a_failing_exit_code() -> None:
     assert len({c.kind for c in CLASSES}) == len(CLASSES)
     assert all(0 < c.exit_code < 128 for c in CLASSES)
-    assert {c.__name__ for c in CLASSES if c.retryable} == {"StorageError", "StageError"}
+    assert {c.__name__ for c in CLASSES if c(**FIELDS).retryable} == {"StorageError", "StageError"}
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"), [("unreachable", True), ("throttled", True), ("disabled", False), ("", False)]
+)
+def test_a_key_service_that_does_not_answer_is_asked_again_and_a_refusal_is_not(code: str, passes: bool) -> None:
+    error = errors.KeyServiceError(**FIELDS, code=code)
+    assert error.retryable is passes
+    assert pickle.loads(pickle.dumps(error)).retryable is passes

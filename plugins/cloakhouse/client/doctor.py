@@ -22,7 +22,10 @@ FINDINGS = (
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, output: str) -> None:
-    """Connect to everything that is configured and show what was negotiated. Exit code 6 if something is wrong."""
+    """Check connections, key service and file modes.
+
+    It connects to everything that is configured and shows what was negotiated. Exit code 6 if something is wrong.
+    """
     from cloakhouse.settings import Settings
     from cloakhouse.stages.connections import examine
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +16,11 @@ import click
 from cloakhouse.client import show
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
-from cloakhouse.errors import ConfigurationError, IntegrityError
+from cloakhouse.errors import ConfigurationError, IntegrityError, KeyServiceError, NotFound
 
 if TYPE_CHECKING:
-    from cloakhouse.keys.protocol import Grant, KeyName
+    from cloakhouse.keys.protocol import Grant, KeyDescription, KeyName
+    from cloakhouse.keys.ring import KeyRing
     from cloakhouse.lake.coverage import Coverage, PlaceCoverage
     from cloakhouse.settings import Settings
 
@@ -41,12 +45,14 @@ PARTS = (
     Heading("dataset", whole=True),
     Heading("place", "kind"),
     Heading("files", right=True),
-    Heading("encrypted", "encrypted bytes", right=True),
-    Heading("plaintext", "plaintext bytes", right=True),
-    Heading("own_key", "columns with own key", right=True),
+    Heading("encrypted", "encrypted\nbytes", right=True),
+    Heading("plaintext", "plaintext\nbytes", right=True),
+    Heading("own_key", "columns with\nown key", right=True),
 )
 OWN = "with a key of its class"
 FINDINGS = (Heading("path", "file", whole=True), Heading("kind"), Heading("detail"))
+LANDING = "landing"
+ZONES = (LANDING, "protected", "quarantine", "synthetic", "views")
 GRACE_HELP = "Seconds that readers of the old files have before these are removed (with --rewrite)."
 
 Change = Callable[..., Any]
@@ -56,7 +62,6 @@ Change = Callable[..., Any]
 def keys() -> None:
     """Master keys, grants, rotation, and what is really encrypted.
 
-    \b
     A master key is named by zone and class: protected/direct, synthetic/plain, landing/file. A grant lets a
     principal use one for a purpose. Commands that change something take --dry-run.
     """
@@ -73,27 +78,61 @@ def _settings() -> Settings:
     return Settings.from_environment()
 
 
+def _installation() -> Settings:
+    """Return the settings of a home that is there: a misspelt one gets no keystore. Raises NotFound."""
+    settings = _settings()
+    if not settings.home.is_dir():
+        raise NotFound(
+            where=str(settings.home),
+            expected="the folder of an installation",
+            found="none",
+            not_done="no key was looked at, and nothing was made",
+            remedy="set CLOAKHOUSE_HOME to that folder",
+            code="home",
+        )
+    return settings
+
+
+def _say(sentence: str) -> None:
+    """Write a sentence for people, in lines that fit a terminal."""
+    show.note(textwrap.fill(sentence, show.MAX_WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
 def _told(output: str, facts: dict[str, Any], sentence: str) -> None:
     if output == "json":
         show.write_json(facts)
     else:
-        show.note(sentence)
+        _say(sentence)
 
 
 @keys.command()
 @output_option
 def status(output: str) -> None:
-    """Show master keys: state, version, age, next rotation, and who holds grants."""
-    from cloakhouse.stages.key_status import key_status
+    """Show master keys, their state and age, and grants.
 
-    found = key_status(_settings(), dt.datetime.now(dt.UTC))
+    Next rotation is when CLOAKHOUSE_ROTATION_DAYS makes a key due. Behind are dataset keys that an older version of
+    the master key still wraps.
+    """
+    from cloakhouse.stages.key_status import key_status
+    from cloakhouse.stages.rewrite import unfinished
+
+    settings = _installation()
+    found, waiting = key_status(settings, dt.datetime.now(dt.UTC)), unfinished(settings)
     if output == "json":
-        show.write_json(found.as_dict())
+        show.write_json({**found.as_dict(), "unfinished_rewrites": waiting})
         return
-    show.write_table(MASTERS, [master.as_dict() for master in found.masters])
-    show.write_table(GRANTS, [_grant_out(grant) for grant in found.grants], title="Grants")
-    if not found.masters:
+    if found.masters:
+        show.write_table(MASTERS, [master.as_dict() for master in found.masters])
+    else:
         show.note("no master key yet: the first landing makes them")
+    if found.grants:
+        show.write_table(GRANTS, [_grant_out(grant) for grant in found.grants], title="Grants")
+    else:
+        show.note("no grants: only the platform opens keys")
+    if found.shredded:
+        _say(f"shredded: {', '.join(found.shredded)}")
+    for name in waiting:
+        _say(f"a rewrite of {name} isn't finished: go on with `cloakhouse keys rotate {name} --rewrite`")
 
 
 def _grant_out(grant: Grant) -> dict[str, str]:
@@ -106,7 +145,10 @@ def _grant_out(grant: Grant) -> dict[str, str]:
 @click.option("--recipient", metavar="AGE1...", help="The principal's own age recipient; its secret stays there.")
 @output_option
 def enrol(principal: str, identity: Path | None, recipient: str | None, output: str) -> None:
-    """Make PRINCIPAL known to the age keystore, so that keys can be granted to it."""
+    """Make a principal known to the age keystore.
+
+    Keys can be granted to it then. PRINCIPAL is its name, e.g. model-team.
+    """
     from cloakhouse.keys.age import AgeKeyService
     from cloakhouse.keys.service import service_of
 
@@ -122,7 +164,7 @@ def enrol(principal: str, identity: Path | None, recipient: str | None, output: 
             remedy="make the principal there (an IAM role, a Vault policy), then grant keys to it",
         )
     known = service.enrol(principal, identity=identity, recipient=recipient)
-    made = f"; its identity file is {identity}, to be handed over on a safe way" if identity else ""
+    made = f"; its identity file, a secret to hand over safely, is {identity}" if identity else ""
     _told(output, {"principal": principal, "recipient": known}, f"{principal} enrolled as {known}{made}")
 
 
@@ -137,23 +179,32 @@ def _grant_options(command: Change) -> Change:
     return command
 
 
-def _grants(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> list[Grant]:
-    """Return the grants for the classes `uses` of a zone; the footer's key, without which no file opens, goes along."""
-    from cloakhouse.contracts.model import ColumnClass
-    from cloakhouse.keys.dataset_keys import DatasetKey
-    from cloakhouse.keys.protocol import FILE, FOOTER, Grant
+def _wanted(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> list[Grant]:
+    """Return the grants for classes of a zone; the footer's key, without which no file opens, goes along."""
+    from cloakhouse.keys.protocol import FILE, FOOTER, Grant, zone_key
 
-    classes = [column_class.key_name for column_class in ColumnClass]
-    chosen = list(uses) or classes
-    unknown = [use for use in chosen if use not in (*classes, FOOTER, FILE)]
-    if unknown:
-        raise click.UsageError(f"--class is one of {', '.join((*classes, FILE))}")
-    if FILE not in chosen:
-        chosen = list(dict.fromkeys([FOOTER, *chosen]))
-    try:
-        return [Grant(principal, DatasetKey(zone, use, "any").master, purpose) for use in chosen]
-    except IntegrityError:
-        raise click.UsageError("--zone is a zone of the lake, e.g. synthetic") from None
+    if zone not in ZONES:  # a grant makes its key: one of a misspelt zone would stand there for ever
+        raise click.UsageError(f"--zone is one of {', '.join(ZONES)}")
+    if not purpose or not purpose.isprintable() or not principal.isprintable():
+        raise click.UsageError("--purpose and --role are texts of printable characters, e.g. model-training")
+    known = (FILE,) if zone == LANDING else _classes()
+    _check_classes(uses, known)
+    chosen = uses or known
+    return [
+        Grant(principal, zone_key(zone, use), purpose)
+        for use in dict.fromkeys(chosen if zone == LANDING else (FOOTER, *chosen))
+    ]
+
+
+def _classes() -> tuple[str, ...]:
+    from cloakhouse.contracts.model import ColumnClass
+
+    return tuple(column_class.key_name for column_class in ColumnClass)
+
+
+def _check_classes(uses: Iterable[str], known: tuple[str, ...]) -> None:
+    if not set(uses) <= set(known):
+        raise click.UsageError(f"--class is one of {', '.join(known)} in this zone")
 
 
 @keys.command()
@@ -161,10 +212,13 @@ def _grants(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> l
 @dry_run_option
 @output_option
 def grant(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_run: bool, output: str) -> None:
-    """Let a role use the keys of a zone's classes for a purpose."""
+    """Let a role use keys of a zone for a purpose.
+
+    The footer's key of the zone, without which no file opens, goes along.
+    """
     from cloakhouse.keys.service import service_of
 
-    wanted = _grants(principal, zone, uses, purpose)
+    wanted = _wanted(principal, zone, uses, purpose)
     service = service_of(_settings())
     if not dry_run:
         for each in wanted:
@@ -179,19 +233,21 @@ def grant(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_ru
 @dry_run_option
 @output_option
 def revoke(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_run: bool, output: str) -> None:
-    """Withdraw grants, effective at the next file that anyone opens.
+    """Withdraw grants, effective at the next file that is opened.
 
-    Without --class, all that the role holds in the zone for the purpose. What it has read stays read: to make a key
-    useless that it may have kept, add `cloakhouse keys rotate --rewrite`.
+    Without --class, all that the role holds in the zone for the purpose. With it, other classes go on working; with
+    the last class the footer's key goes, too. What the role has read stays read: to make a key useless that it may
+    have kept, add `cloakhouse keys rotate --rewrite`.
     """
+    from cloakhouse.keys.protocol import FILE
     from cloakhouse.keys.service import open_ring
     from cloakhouse.stages.access import revoke_grants
 
-    settings = _settings()
-    held = set(open_ring(settings).service.grants())
-    wanted = [g for g in _grants(principal, zone, uses, purpose) if g in held]
-    if uses and len(wanted) > 1 and any(_others_left(held, g, wanted) for g in wanted):
-        wanted = [g for g in wanted if not g.name.endswith("/footer")]
+    settings = _installation()
+    _check_classes(uses, (*_classes(), FILE))
+    everywhere = open_ring(settings).service.grants()
+    held = [g for g in everywhere if (g.principal, g.name.split("/")[0], g.purpose) == (principal, zone, purpose)]
+    wanted = _withdrawn(held, uses)
     if not wanted:
         raise _no_such_grant(principal, zone, purpose)
     if not dry_run:
@@ -201,12 +257,19 @@ def revoke(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_r
     _told(output, facts, f"{'would revoke' if dry_run else 'revoked'} {names} from {principal} for {purpose}")
 
 
-def _others_left(held: set[Grant], one: Grant, wanted: list[Grant]) -> bool:
-    zone = one.name.split("/", 1)[0]
-    return any(
-        g.principal == one.principal and g.purpose == one.purpose and g.name.startswith(f"{zone}/") and g not in wanted
-        for g in held
-    )
+def _withdrawn(held: list[Grant], uses: tuple[str, ...]) -> list[Grant]:
+    """Return those of a role's grants in a zone to withdraw for classes `uses`, all of them for none.
+
+    The footer's key goes with the last class, and first: from then on no file of the zone opens.
+    """
+    from cloakhouse.keys.protocol import FOOTER
+
+    footer = [g for g in held if g.name.endswith(f"/{FOOTER}")]
+    classes = [g for g in held if g not in footer]
+    chosen = [g for g in classes if not uses or g.name.split("/")[1] in uses]
+    if uses and not chosen:
+        return []
+    return [*footer, *chosen] if chosen == classes else chosen
 
 
 def _no_such_grant(principal: str, zone: str, purpose: str) -> ConfigurationError:
@@ -231,44 +294,56 @@ def _no_such_grant(principal: str, zone: str, purpose: str) -> ConfigurationErro
 def rotate(
     names: tuple[str, ...], due: bool, everything: bool, rewrite: bool, grace: int, dry_run: bool, output: str
 ) -> None:
-    """Give master keys a new version, and wrap anew what older versions wrapped.
+    """Give master keys a new version.
 
-    NAMES are master keys, e.g. protected/direct. Data is not touched, unless --rewrite asks for it: then files are
-    encrypted again, the old ones removed after --grace, and the old dataset keys destroyed. Run the same command
-    again to go on with a rewrite that was interrupted, or that waits for the end of the grace.
+    What older versions wrapped is wrapped anew. NAMES are master keys, e.g. protected/direct. Data is not touched,
+    unless --rewrite asks for it: then files are encrypted again, the old ones removed after --grace, and the old
+    dataset keys destroyed. Run the same command again to go on with a rewrite that was interrupted, or that waits
+    for the end of the grace.
     """
     from cloakhouse.stages import rotation
 
-    settings = _settings()
+    settings = _installation()
     chosen = _chosen(settings, names, due, everything)
     if dry_run:
-        _told(output, {"would_rotate": list(chosen), "dry_run": True}, f"would rotate: {', '.join(chosen) or 'none'}")
-        return
-    if rewrite:
+        again = ", and encrypt all data under them again" if rewrite and chosen else ""
+        facts = {"would_rotate": chosen, "rewrite": rewrite, "dry_run": True}
+        _told(output, facts, f"would rotate {', '.join(chosen) or 'nothing'}{again}")
+    elif rewrite:
         _rewrite(settings, chosen, grace, output)
-        return
-    done = [rotated.as_dict() for rotated in rotation.rotate(settings, chosen)]
-    if output == "json":
-        show.write_json({"rotated": done, "dry_run": False})
     else:
-        show.write_table(ROTATED, done)
+        done = [rotated.as_dict() for rotated in rotation.rotate(settings, chosen)]
+        if output == "json":
+            show.write_json({"rotated": done, "dry_run": False})
+        elif done:
+            show.write_table(ROTATED, done)
+    if not chosen and output != "json":
+        _say(f"no key is {'due: each is younger than ' + str(settings.rotation_days) + ' days' if due else 'enabled'}")
 
 
 def _rewrite(settings: Settings, chosen: list[KeyName], grace: int, output: str) -> None:
     from cloakhouse.stages.rewrite import rewrite as rewrite_class
 
-    done = [rewrite_class(settings, name, dt.timedelta(seconds=grace)).as_dict() for name in chosen]
+    done = []
+    for name in chosen:
+        show.note(f"{name}: encrypting its data again")
+        try:
+            done.append(rewrite_class(settings, name, dt.timedelta(seconds=grace)).as_dict())
+        except KeyboardInterrupt:
+            _say(f"{name}: what is encrypted again stands; the same command goes on from there")
+            raise
+        item = done[-1]
+        if output != "json":
+            _say(
+                f"{name}: {item['rewritten']} files encrypted again, {item['removed']} old ones removed, "
+                f"{item['retired']} old dataset keys destroyed; {item['state']}"
+            )
     if output == "json":
         show.write_json({"rewritten": done, "dry_run": False})
-        return
-    for item in done:
-        show.note(
-            f"{item['name']}: {item['rewritten']} files encrypted again, {item['removed']} old ones removed, "
-            f"{item['retired']} old dataset keys destroyed; {item['state']}"
-        )
 
 
 def _chosen(settings: Settings, names: tuple[str, ...], due: bool, everything: bool) -> list[KeyName]:
+    """Return the keys to rotate, each once. Raises KeyServiceError before any is changed, if one can't be."""
     from cloakhouse.keys.protocol import KeyName, KeyState
     from cloakhouse.keys.service import service_of
     from cloakhouse.stages import rotation
@@ -280,18 +355,37 @@ def _chosen(settings: Settings, names: tuple[str, ...], due: bool, everything: b
         return rotation.due(service, settings.rotation_period, dt.datetime.now(dt.UTC))
     if everything:
         return [name for name in service.names() if service.describe(name).state is KeyState.ENABLED]
-    chosen = [KeyName(name) for name in names]
-    for name in chosen:
-        service.describe(name)
-    return chosen
+    described = [service.describe(KeyName(name)) for name in dict.fromkeys(names)]
+    for description in described:
+        if description.state is not KeyState.ENABLED:
+            raise _not_usable(description)
+    return [description.name for description in described]
+
+
+def _not_usable(found: KeyDescription) -> KeyServiceError:
+    from cloakhouse.keys.protocol import KeyState
+
+    destroyed = found.state is KeyState.DESTROYED
+    return KeyServiceError(
+        where=f"master key {found.name}",
+        expected="a master key that can be used",
+        found=f"one that is {found.state.value}",
+        not_done="no key was changed",
+        remedy="none: what it wrapped can't be read any more"
+        if destroyed
+        else f"if it may be used again: `cloakhouse keys enable {found.name}`",
+        code=found.state.value,
+    )
 
 
 def _switch(name: str, dry_run: bool, output: str, verb: str, done: str) -> None:
-    from cloakhouse.keys.protocol import KeyName
+    from cloakhouse.keys.protocol import KeyName, KeyState
     from cloakhouse.keys.service import open_ring
 
-    ring = open_ring(_settings())
-    ring.service.describe(KeyName(name))
+    ring = open_ring(_installation())
+    found = ring.service.describe(KeyName(name))
+    if found.state is KeyState.DESTROYED:
+        raise _not_usable(found)
     if not dry_run:
         getattr(ring.service, verb)(KeyName(name))
         ring.announce()
@@ -304,7 +398,10 @@ def _switch(name: str, dry_run: bool, output: str, verb: str, done: str) -> None
 @dry_run_option
 @output_option
 def disable(name: str, dry_run: bool, output: str) -> None:
-    """Stop all use of master key NAME, for everyone at once, until `enable`."""
+    """Stop all use of a master key, until `enable`.
+
+    NAME is a master key, e.g. protected/direct. It holds for everyone, the platform included.
+    """
     _switch(name, dry_run, output, "disable", "disabled")
 
 
@@ -313,7 +410,10 @@ def disable(name: str, dry_run: bool, output: str) -> None:
 @dry_run_option
 @output_option
 def enable(name: str, dry_run: bool, output: str) -> None:
-    """Allow the use of a disabled master key again."""
+    """Allow the use of a disabled master key again.
+
+    NAME is a master key, e.g. protected/direct.
+    """
     _switch(name, dry_run, output, "enable", "enabled")
 
 
@@ -324,23 +424,25 @@ def enable(name: str, dry_run: bool, output: str) -> None:
 @dry_run_option
 @output_option
 def shred(name: str | None, dataset: str | None, yes: bool, dry_run: bool, output: str) -> None:
-    """Make data unreadable for good, wherever its files are, by destroying keys. There is no way back."""
+    """Make data unreadable for good by destroying its keys.
+
+    It holds wherever its files are, copies and backups included, as long as no copy of the keys is kept. There is no
+    way back.
+    """
+    from cloakhouse.keys.service import open_ring
     from cloakhouse.stages import access, rotation
 
     if (name is None) == (dataset is None):
         raise click.UsageError("give --key or --dataset, one of them")
-    settings = _settings()
+    settings = _installation()
+    doomed = _doomed(open_ring(settings), name, dataset)
     what = f"all data under {name}" if name else f"dataset {dataset} in every zone"
     if dry_run:
-        _told(output, {"would_shred": name or dataset, "dry_run": True}, f"would shred {what}")
+        _told(output, {"would_shred": doomed, "dry_run": True}, f"would shred {what}, with keys {', '.join(doomed)}")
         return
     if not yes:
-        click.confirm(f"{what} becomes unreadable for good. Go on?", abort=True, err=True)
-    if dataset:
-        destroyed = rotation.shred(settings, dataset)
-    else:
-        assert name is not None
-        destroyed = access.shred_class(settings, name)
+        _confirm(f"{what} becomes unreadable for good, with keys {', '.join(doomed)}.")
+    destroyed = rotation.shred(settings, dataset) if dataset else access.shred_class(settings, str(name))
     _told(
         output,
         {"shredded": destroyed, "dry_run": False},
@@ -349,28 +451,87 @@ def shred(name: str | None, dataset: str | None, yes: bool, dry_run: bool, outpu
     )
 
 
+def _doomed(ring: KeyRing, name: str | None, dataset: str | None) -> list[str]:
+    """Return the names of the keys that shredding destroys. Raises KeyServiceError, NotFound."""
+    from cloakhouse.keys.protocol import KeyName
+
+    if name is not None:
+        ring.service.describe(KeyName(name))
+        return [name, *(file.key.name for file in ring.all() if file.key.master == name)]
+    found = [file.key for file in ring.all()]
+    doomed = [key.name for key in found if key.dataset == dataset]
+    if not doomed:
+        raise NotFound(
+            where="--dataset",
+            expected="a dataset that has keys",
+            found="none of that name",
+            not_done="nothing was destroyed",
+            remedy=f"name one of: {', '.join(sorted({key.dataset for key in found})) or 'none yet'}",
+            code="dataset",
+        )
+    return doomed
+
+
+def _confirm(warning: str) -> None:
+    """Ask at the terminal. Raises ConfigurationError where there is none, click's Exit for any answer but yes."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            where="cloakhouse keys shred",
+            expected="a terminal to ask at, or --yes",
+            found="neither",
+            not_done="nothing was destroyed",
+            remedy="look with --dry-run at what would be destroyed, then add --yes",
+            code="unconfirmed",
+        )
+    _say(warning)
+    try:
+        agreed = click.confirm("Go on?", err=True)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    if not agreed:
+        show.note("nothing was destroyed")
+        raise click.exceptions.Exit(1)
+
+
 @keys.command()
 @click.option("--deep", is_flag=True, help="Read every file to its end and check all authentication tags.")
 @output_option
 @click.pass_context
 def coverage(ctx: click.Context, deep: bool, output: str) -> None:
-    """Open every file of the lake and tell how much is really encrypted, from its bytes. Exit code 4 if not all is."""
+    """Measure from the bytes how much is really encrypted.
+
+    Every file of the lake is opened. Those that are not encrypted as agreed are listed, and the exit code is 4.
+    """
     from cloakhouse.keys.service import open_ring
     from cloakhouse.lake.coverage import coverage as measure
 
-    settings = _settings()
+    settings = _installation()
     found = measure(settings.lake, open_ring(settings), deep=deep)
     if output == "json":
         show.write_json(_coverage_out(found))
     else:
-        show.write_table(PARTS, [_part_out(part) for part in found.parts])
-        if found.findings:
-            show.write_table(FINDINGS, [asdict(finding) for finding in found.findings], title="Not as agreed")
-        columns = "unknown" if found.column_share is None else f"{found.column_share:.2%}"
-        checked = "; every tag was checked" if deep and found.complete else ""
-        show.note(f"encrypted: {found.byte_share:.2%} of the bytes, {columns} of the columns by their own key{checked}")
+        _show_coverage(found, deep)
     if not found.complete:
         ctx.exit(IntegrityError.exit_code)
+
+
+def _show_coverage(found: Coverage, deep: bool) -> None:
+    if not found.parts:
+        show.note("the lake is empty")
+        return
+    show.write_table(PARTS, [_part_out(part) for part in found.parts])
+    if found.findings:
+        show.write_table(FINDINGS, [asdict(finding) for finding in found.findings], title="Not as agreed")
+    columns = "unknown" if found.column_share is None else _percent(found.column_share)
+    checked = "; every tag was checked" if deep and found.complete else ""
+    _say(f"encrypted: {_percent(found.byte_share)} of the bytes, {columns} of the columns by their own key{checked}")
+    if not found.complete:
+        _say(f"{len(found.findings)} not as agreed; {found.plaintext_bytes:,} bytes are not encrypted")
+
+
+def _percent(share: float) -> str:
+    """Return a share of 0 to 1 for people, rounded down: 100 % is all of it."""
+    return f"{math.floor(share * 10_000) / 100:.2f}%"
 
 
 def _part_out(part: PlaceCoverage) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from cloakhouse.flow import tasks
 
 POKE_S = 300.0
 LONGEST_S = 7 * 24 * 3600.0
+LONGEST_GRACE_S = 6 * 24 * 3600  # within LONGEST_S
 
 
-def build_key_dags() -> dict[str, DAG]:
-    """Return the DAGs for keys by DAG id."""
-    return {dag.dag_id: dag for dag in (_rotation(), _rewrite())}
+def build_key_dags(poke_s: float = POKE_S) -> dict[str, DAG]:
+    """Return the DAGs for keys by DAG id. A rewrite that waits is looked at every `poke_s` seconds."""
+    return {dag.dag_id: dag for dag in (_rotation(), _rewrite(poke_s))}
 
 
 def _rotation() -> DAG:
@@ -35,7 +36,7 @@ def _rotation() -> DAG:
     return dag
 
 
-def _rewrite() -> DAG:
+def _rewrite(poke_s: float) -> DAG:
     with DAG(
         dag_id="rewrite_keys",
         description="after a compromise: encrypt data again under new keys, and destroy the old dataset keys",
@@ -47,17 +48,22 @@ def _rewrite() -> DAG:
                 pattern="^[a-z][a-z0-9_-]*/[a-z][a-z0-9_-]*$",
                 description="master key: zone/class",
             ),
-            "grace_s": Param(3600, type="integer", minimum=0, description="seconds that readers of old files have"),
+            "grace_s": Param(
+                3600,
+                type="integer",
+                minimum=0,
+                maximum=LONGEST_GRACE_S,
+                description="seconds that readers of old files have",
+            ),
         },
         **_COMMON,
     ) as dag:
         waiting = task.sensor(
             task_id="rewrite",
             mode="reschedule",
-            poke_interval=POKE_S,
+            poke_interval=poke_s,
             timeout=LONGEST_S,
             retries=3,
-            multiple_outputs=False,
         )
         waiting(tasks.rewrite_keys)()
     return dag

@@ -58,7 +58,7 @@ class AgeKeyService:
         self._purpose = purpose
         self._guard = threading.RLock()
         self._identity: Identity | None = None
-        self._opened: dict[tuple[str, int, bytes], bytes] = {}
+        self._opened: dict[tuple[str, int, bytes], SecretKey] = {}
 
     @property
     def uri(self) -> str:
@@ -75,7 +75,7 @@ class AgeKeyService:
             keystore = self._change(lambda k: k if name in k.masters else new_version(k, name, self._me()))
         version, master = self._master(keystore, name, None)
         nonce = os.urandom(12)
-        return HEADER.pack(MAGIC, version, nonce) + AESGCM(master).encrypt(
+        return HEADER.pack(MAGIC, version, nonce) + AESGCM(master.reveal()).encrypt(
             nonce, key.reveal(), _aad(version, name, context)
         )
 
@@ -86,7 +86,7 @@ class AgeKeyService:
         _, version, nonce = HEADER.unpack_from(wrapped)
         _, master = self._master(self._keystore(), name, version)
         try:
-            plain = AESGCM(master).decrypt(nonce, wrapped[HEADER.size :], _aad(version, name, context))
+            plain = AESGCM(master.reveal()).decrypt(nonce, wrapped[HEADER.size :], _aad(version, name, context))
         except InvalidTag:
             raise _refused(name, "the wrapped key and context as written", "another", "context") from None
         return SecretKey(plain)
@@ -187,7 +187,7 @@ class AgeKeyService:
             self._keystore(create=True)
             return self._files.change(self._me().keystore, change)
 
-    def _master(self, keystore: Keystore, name: KeyName, version: int | None) -> tuple[int, bytes]:
+    def _master(self, keystore: Keystore, name: KeyName, version: int | None) -> tuple[int, SecretKey]:
         """Return (version, key) of a master key, the newest for None, if this principal may use it now."""
         found = _usable(keystore, name)
         self._authorise(keystore, name)
@@ -198,7 +198,7 @@ class AgeKeyService:
         key = (name, entry.version, entry.sealed)
         with self._guard:
             if key not in self._opened:
-                self._opened[key] = self._me().open(entry.sealed)
+                self._opened[key] = SecretKey(self._me().open(entry.sealed))
             return entry.version, self._opened[key]
 
     def _authorise(self, keystore: Keystore, name: KeyName) -> None:

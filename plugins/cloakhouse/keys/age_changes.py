@@ -21,7 +21,8 @@ def new_version(keystore: Keystore, name: KeyName, me: Identity, before: Master 
     number = versions[-1].version + 1 if versions else 1
     created = dt.datetime.now(dt.UTC).replace(microsecond=0)
     fresh = SealedVersion(number, created, seal(os.urandom(32), keystore.recipients(name)))
-    return keystore.holding(name, Master(KeyState.ENABLED, (*versions, fresh)))
+    state = before.state if before else KeyState.ENABLED
+    return keystore.holding(name, Master(state, (*versions, fresh)))
 
 
 def change_state(keystore: Keystore, name: KeyName, master: Master, state: KeyState, me: Identity) -> Keystore:
@@ -60,7 +61,8 @@ def revoking(keystore: Keystore, grant: Grant, me: Identity) -> Keystore:
     keystore = replace(keystore, grants=keystore.grants - {grant})
     master = keystore.masters[grant.name]
     keystore = _resealed(keystore, grant.name, me)
-    if master.state is KeyState.ENABLED and not any(
+    # a disabled key, too: else what it wraps once it is enabled again would be under a version that was known
+    if master.state is not KeyState.DESTROYED and not any(
         g.principal == grant.principal and g.name == grant.name for g in keystore.grants
     ):
         keystore = new_version(keystore, grant.name, me, keystore.masters[grant.name])

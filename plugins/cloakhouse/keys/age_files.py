@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloakhouse.errors import KeyServiceError
 from cloakhouse.keys.files import create_once, locked, replacing, storage_error
-from cloakhouse.keys.identity import Administration, make_identity, read_identity
+from cloakhouse.keys.identity import Administration, new_identity, open_regular
 from cloakhouse.keys.keystore import PLATFORM, Keystore, parse
 
 LOCK_WAIT_S = 30.0
@@ -28,23 +28,31 @@ class KeystoreFiles:
         self._seen = 0  # the newest serial
 
     def ensure(self) -> None:
-        """Make the keystore if there is none: signing key, the platform's identity, then the document.
+        """Make the keystore if there is none: signing key, the document, and last the platform's identity.
 
-        Killed in between, the next call goes on. Of racing processes each finds the same three files.
+        Killed in between, the next call goes on. Of racing processes each finds the same three files. Where the
+        identity is, a keystore was: a document that is missing then was lost, and `read` tells so; a new one in its
+        place would wrap new data under keys that the restored one doesn't have.
         """
-        if self._file.exists():
+        if self.platform.exists():
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as fault:
             raise storage_error(fault, self._folder, "no keystore was made") from None
         with locked(self._folder / ".lock", LOCK_WAIT_S, "keystore"):
+            if self.platform.exists():
+                return
             administration = Administration.ensure(self._administration)
-            recipient = make_identity(self.platform, PLATFORM, administration.pin)
-            if read_identity(self.platform).keystore != administration.pin:
-                raise _refused("the platform's identity and the signing key of one keystore", "those of two")
+            if self._file.exists():
+                found = self.read(administration.pin)
+                if found.masters or len(found.principals) > 1:
+                    return  # in use: its identity was lost, which whoever reads it will tell
+            recipient, identity = new_identity(PLATFORM, administration.pin)
             first = Keystore(1, {PLATFORM: recipient})
-            create_once(self._file, first.encoded(administration.sign(first.signed_bytes())))
+            with replacing(self._file) as stream:
+                stream.write(first.encoded(administration.sign(first.signed_bytes())))
+            create_once(self.platform, identity)
 
     def read(self, pin: str) -> Keystore:
         """Return the keystore, which the key that `pin` names must have signed.
@@ -53,7 +61,7 @@ class KeystoreFiles:
         another key, or older than one seen before).
         """
         try:
-            with self._file.open("rb") as stream:
+            with open_regular(self._file) as stream:
                 status = os.fstat(stream.fileno())
                 mark = (status.st_ino, status.st_size, status.st_mtime_ns)
                 if self._cached is not None and self._cached[0] == mark:
@@ -79,6 +87,8 @@ class KeystoreFiles:
         Raises AccessRefused without the administrator's key, KeyServiceError, StorageError.
         """
         administration = Administration(self._administration)
+        if administration.pin != pin:  # what it signed would be refused by everyone
+            raise _refused("the signing key of this keystore", "that of another")
         with locked(self._folder / ".lock", LOCK_WAIT_S, "keystore"):
             before = self.read(pin)
             after = change(before)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloakhouse.errors import IntegrityError, KeyServiceError
-from cloakhouse.keys.files import replacing
+from cloakhouse.keys.files import create_once, replacing
 from cloakhouse.keys.protocol import KeyName, KeyState
 
 FORMAT = 1
@@ -110,7 +110,13 @@ class DatasetKeyFile:
     @staticmethod
     def exists(folder: Path, key: DatasetKey) -> bool:
         """Return whether the key was ever made, destroyed ones included."""
-        return _path(folder, key).exists()
+        try:
+            _path(folder, key).stat()
+        except FileNotFoundError:
+            return False
+        except OSError as fault:  # not to be told means not to be made anew
+            raise refused(key, "a readable file", type(fault).__name__, "damaged") from None
+        return True
 
     @classmethod
     def read(cls, folder: Path, key: DatasetKey) -> DatasetKeyFile:
@@ -146,6 +152,10 @@ class DatasetKeyFile:
         )
         ascending = all(a.version < b.version for a, b in itertools.pairwise(versions))
         return cls(key, state, versions) if sound and ascending else None
+
+    def create(self, folder: Path) -> None:
+        """Create the key's file; one that stands there stays, whatever it holds. Raises StorageError."""
+        create_once(_path(folder, self.key), self._encoded())
 
     def write(self, folder: Path) -> None:
         """Replace the key's file in one step. Raises StorageError."""

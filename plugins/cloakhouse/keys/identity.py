@@ -13,11 +13,13 @@ The `keystore` line pins the keystore: one that another key has signed is refuse
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pyrage
 from cryptography.exceptions import InvalidSignature
@@ -76,14 +78,19 @@ def check_recipient(recipient: str) -> str:
         raise _refused("the recipient", "an age recipient (age1...)", "another text", "identity") from None
 
 
-def make_identity(path: Path, principal: str, keystore: str) -> str:
-    """Create an identity file at `path` unless there is one; return its recipient. Raises KeyServiceError."""
+def new_identity(principal: str, keystore: str) -> tuple[str, bytes]:
+    """Return a fresh identity: its recipient, and the bytes of its file. Raises KeyServiceError."""
     fresh = pyrage.x25519.Identity.generate()
     text = (
         f"# cloakhouse identity of {check_principal(principal)}\n"
         f"# recipient: {fresh.to_public()}\n# keystore: {keystore}\n{fresh}\n"
     )
-    create_once(path, text.encode())
+    return str(fresh.to_public()), text.encode()
+
+
+def make_identity(path: Path, principal: str, keystore: str) -> str:
+    """Create an identity file at `path` unless there is one; return its recipient. Raises KeyServiceError."""
+    create_once(path, new_identity(principal, keystore)[1])
     return read_identity(path).recipient
 
 
@@ -106,16 +113,28 @@ def read_identity(path: Path) -> Identity:
     return Identity(str(secret.to_public()), pins[0], secret)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Return the file at `path`, open for reading. Raises OSError, also for a pipe, which would be waited for."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
 def read_secret_file(path: Path, what: str) -> bytes:
     """Return the content of a file that only its owner may open. Raises KeyServiceError: `key.identity`, `key.mode`."""
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(path.stat().st_mode)
+        with open_regular(path) as stream:
+            status = os.fstat(stream.fileno())  # of what is read, whatever the name means by now
             content = stream.read(65_536)
     except OSError as fault:
         raise _refused(path.name, what, f"none that can be read ({type(fault).__name__})", "identity") from None
+    mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         raise _refused(path.name, "mode 0600, for its owner alone", f"mode {mode:04o}", "mode")
+    if status.st_uid != os.geteuid():  # who may write the folder could put an identity and a keystore of his own there
+        raise _refused(path.name, "a file of the user who runs this", "one of another user", "mode")
     return content
 
 

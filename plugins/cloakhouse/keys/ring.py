@@ -160,7 +160,7 @@ class KeyRing:
 
         Neither the dataset key nor any data changes. Raises KeyServiceError, AccessRefused.
         """
-        current = self._service.describe(key.master).versions[-1].version
+        current = self._master_version(key)
         with self._changing(key, announce=False) as file:
             if all(record.master_version == current for record in file.versions):
                 return False
@@ -218,14 +218,25 @@ class KeyRing:
         if create and not DatasetKeyFile.exists(self._folder, key):
             with locked(self._folder / ".lock", LOCK_WAIT_S, "dataset keys"):
                 if not DatasetKeyFile.exists(self._folder, key):
-                    DatasetKeyFile(key, KeyState.ENABLED, (self._made(key, 1),)).write(self._folder)
+                    DatasetKeyFile(key, KeyState.ENABLED, (self._made(key, 1),)).create(self._folder)
         return DatasetKeyFile.read(self._folder, key).usable()
 
     def _made(self, key: DatasetKey, version: int) -> KeyRecord:
+        # asked before: a rotation between the two calls leaves a version too low, so it is wrapped again: the safe side
+        try:
+            master = self._master_version(key)
+        except KeyServiceError as fault:
+            if fault.code != "key.missing":
+                raise
+            master = 1  # made by the call that follows
         _, wrapped = self._service.generate(key.master, key.context(version))
-        # a rotation between the two calls leaves a version too low here, so it is wrapped again: the safe side
-        master = self._service.describe(key.master).versions[-1].version
         return KeyRecord.now(version, master, wrapped)
+
+    def _master_version(self, key: DatasetKey) -> int:
+        versions = self._service.describe(key.master).versions
+        if not versions:
+            raise refused(key, "its master key", "one that was destroyed", "destroyed")
+        return versions[-1].version
 
 
 def _aad(version: int, key: DatasetKey, context: Context) -> bytes:

@@ -8,8 +8,9 @@ is committed; its files and its manifest were complete before.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as Conflict
@@ -25,6 +26,15 @@ class ManifestRef:
 
     path: str
     sha256: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the reference as manifests and tasks hold it."""
+        return {"path": self.path, "sha256": self.sha256}
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> ManifestRef:
+        """Return the reference in `fields`, which may hold others beside."""
+        return cls(fields["path"], fields["sha256"])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloakhouse.errors import KeyServiceError
+from cloakhouse.errors import CloakhouseError, KeyServiceError
 from cloakhouse.keys.protocol import Grant, KeyName, KeyState, new_data_key
 from cloakhouse.keys.service import open_ring
 from cloakhouse.settings import Settings
@@ -14,14 +14,26 @@ from cloakhouse.stages.rotation import settle
 def revoke_grants(settings: Settings, grants: Iterable[Grant]) -> None:
     """Withdraw `grants` and wrap anew what a service then holds under a newer version; every process is told.
 
-    Raises KeyServiceError (`key.missing` for a grant that isn't there), AccessRefused, StorageError.
+    All are withdrawn before anything is wrapped, and one that can't be keeps no other in force: what refused the first
+    is raised at the end. Raises KeyServiceError (`key.missing` for a grant that isn't there), AccessRefused,
+    StorageError.
     """
     ring = open_ring(settings)
+    refused: list[CloakhouseError] = []
+    revoked: dict[KeyName, None] = {}
     for grant in grants:
-        ring.service.revoke(grant)
+        try:
+            ring.service.revoke(grant)
+            revoked[grant.name] = None
+        except CloakhouseError as problem:
+            refused.append(problem)
+    if revoked:
         ring.announce()
-        if ring.service.describe(grant.name).state is KeyState.ENABLED:
-            settle(settings, ring, grant.name)
+    for name in revoked:
+        if ring.service.describe(name).state is KeyState.ENABLED:
+            settle(settings, ring, name)
+    if refused:
+        raise refused[0]
 
 
 def shred_class(settings: Settings, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -36,8 +37,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Connect to everything that is configured and return what was found. Nothing is changed but an empty keystore,
-    which is made."""
+    """Connect to everything that is configured and return what was found. Nothing is made or changed."""
     checks: list[tuple[str, Callable[[Settings], Finding]]] = [
         ("key service", _key_service),
         ("token root", _token_root),
@@ -57,6 +57,8 @@ def _checked(what: str, check: Callable[[Settings], Finding], settings: Settings
 
 
 def _key_service(settings: Settings) -> Finding:
+    if _keystore_to_come(settings):
+        return Finding("key service", "age:keystore", IN_PROCESS, "none yet: the first run makes it", True)
     found = service_of(settings).connection()
     loopback = found.protocol == "HTTP (loopback)"
     ok = not found.leaves_process or found.protocol == FLOOR
@@ -64,7 +66,16 @@ def _key_service(settings: Settings) -> Finding:
     return Finding("key service", found.endpoint, found.protocol, found.cipher, ok, remedy)
 
 
+def _keystore_to_come(settings: Settings) -> bool:
+    """Return whether the platform has no age keystore yet, and nothing that one which was lost would have wrapped."""
+    scheme, _, folder = settings.keys.partition(":")
+    made = [Path(folder), settings.dataset_keys, settings.token_root]
+    return scheme == "age" and settings.identity is None and not any(path.exists() for path in made)
+
+
 def _token_root(settings: Settings) -> Finding:
+    if settings.identity is not None:
+        return Finding("token root", settings.token_root.name, IN_PROCESS, "for the platform alone; not opened", True)
     if not settings.token_root.exists():
         return Finding("token root", settings.token_root.name, IN_PROCESS, "none yet: the first run makes it", True)
     TokenKeys(service_of(settings), settings.token_root).verify()
@@ -72,7 +83,10 @@ def _token_root(settings: Settings) -> Finding:
 
 
 def _database(settings: Settings) -> Finding:
-    url = sa.make_url(settings.database)
+    try:
+        url = sa.make_url(settings.database)
+    except sa.exc.ArgumentError:  # its text repeats the URL, which may hold a password
+        return Finding("control database", "", "unknown", "no database URL", False, "correct CLOAKHOUSE_DATABASE")
     if url.get_backend_name() == "sqlite":
         return Finding("control database", Path(url.database or ":memory:").name, IN_PROCESS, "SQLite file", True)
     place, kind = f"{url.host or 'local socket'}", url.get_backend_name()
@@ -81,7 +95,13 @@ def _database(settings: Settings) -> Finding:
 
 
 def _lake(settings: Settings) -> Finding:
-    return Finding("lake", settings.lake.name, IN_PROCESS, "local folder", True)
+    if settings.lake.exists() and not (
+        settings.lake.is_dir() and os.access(settings.lake, os.R_OK | os.W_OK | os.X_OK)
+    ):
+        remedy = "check that the lake is a folder of the user who runs the platform"
+        return Finding("lake", settings.lake.name, IN_PROCESS, "no folder to read and write", False, remedy)
+    there = "local folder" if settings.lake.exists() else "none yet: the first run makes it"
+    return Finding("lake", settings.lake.name, IN_PROCESS, there, True)
 
 
 def _console(settings: Settings) -> Finding:
@@ -90,14 +110,18 @@ def _console(settings: Settings) -> Finding:
 
 def _modes(settings: Settings) -> Finding:
     """Look for what the platform wrote and others may read or change; what lies in the inbox is the senders'."""
-    found = total = 0
+    found, total = [], 0
     for path in settings.home.rglob("*") if settings.home.is_dir() else ():
         if settings.inbox in path.parents:
             continue
-        mode = path.lstat().st_mode
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            continue  # gone since it was listed: a temporary file
         if stat.S_ISREG(mode):
             total += 1
-            found += bool(stat.S_IMODE(mode) & 0o077)
+            if stat.S_IMODE(mode) & 0o077:
+                found.append(path.relative_to(settings.home))
     remedy = "" if not found else "chmod -R go-rwx CLOAKHOUSE_HOME"
-    detail = f"{found} of {total} files open to others"
+    detail = f"{len(found)} of {total} files open to others" + (f", e.g. {min(found)}" if found else "")
     return Finding("file modes", settings.home.name, IN_PROCESS, detail, not found, remedy)

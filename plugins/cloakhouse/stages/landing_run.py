@@ -181,10 +181,7 @@ class LandingRun:
             {
                 "dataset": self._contract.name,
                 "contract": {"version": self._contract.version, "digest": self._contract.digest},
-                "deliveries": [
-                    {"partition": d.partition, "path": d.manifest.path, "sha256": d.manifest.sha256}
-                    for d in self._landed
-                ],
+                "deliveries": [{"partition": d.partition, **d.manifest.as_dict()} for d in self._landed],
                 "duplicates": self._duplicates,
                 "refused": [problem.code for problem in self.refused],
             },

@@ -90,9 +90,7 @@ def plan(
             "dataset": contract.name,
             "contract": {"version": contract.version, "digest": contract.digest},
             "treatments": {"version": TREATMENTS_VERSION, "normalisation": NORMALISATION_VERSION},
-            "deliveries": [
-                {"partition": d.partition, "path": d.manifest.path, "sha256": d.manifest.sha256} for d in chosen
-            ],
+            "deliveries": [{"partition": d.partition, **d.manifest.as_dict()} for d in chosen],
             "references": _references(contract, catalogue, settings),
         },
     )
@@ -116,7 +114,7 @@ def _references(contract: Contract, catalogue: Catalogue, settings: Settings) ->
                 remedy=f"deliver `{column.reference.dataset}` and run its DAG first; this task tries again by itself",
                 code="reference",
             )
-        found[column.name] = [{"path": p.manifest.path, "sha256": p.manifest.sha256} for p in current]
+        found[column.name] = [p.manifest.as_dict() for p in current]
     return found
 
 
@@ -132,12 +130,10 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         catalogue = Catalogue(settings.database)
         if not catalogue.anything_protected():  # else a lost root would silently be replaced
             TokenKeys(service_of(settings), settings.token_root).ensure_root()
-        deliveries = [
-            read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
-        ]
+        deliveries = [read_manifest(settings.lake, ManifestRef.of(d), "delivery") for d in content["deliveries"]]
         _require_newest(catalogue, contract, deliveries)
         references = {
-            name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef(ref["path"], ref["sha256"])))
+            name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef.of(ref)))
             for name, refs in content["references"].items()
         }
         attempt = request.sha256[:12]
@@ -298,7 +294,7 @@ def _commit(
             {
                 "dataset": contract.name,
                 "contract": {"version": contract.version, "digest": contract.digest},
-                "request": {"path": request.path, "sha256": request.sha256},
+                "request": request.as_dict(),
                 "delivery_sha256": delivery["sha256"],
                 "undeclared_columns": delivery["undeclared_columns"],
                 "columns": {c.name: c.column_class.value for c in contract.kept_columns},
@@ -324,8 +320,8 @@ def _commit(
         "pseudonymization",
         {
             "dataset": contract.name,
-            "request": {"path": request.path, "sha256": request.sha256},
-            "partitions": [{"path": p.manifest.path, "sha256": p.manifest.sha256} for p in protected],
+            "request": request.as_dict(),
+            "partitions": [p.manifest.as_dict() for p in protected],
         },
     )
     return Pseudonymized(result, len(protected), sum(p.rows for p in protected), dict(sorted(totals.items())))

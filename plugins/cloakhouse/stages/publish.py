@@ -5,6 +5,8 @@
 3. the release manifest, which holds the dataset card, is written; nothing points to it yet;
 4. one row in the control database makes the version visible.
 
+2 to 4 hold the dataset's lock, so that no rewrite of its keys takes the files for leftovers meanwhile.
+
 Killed before 4, nothing is visible and a rerun does it again; a rerun after 4 finds the version by its fingerprint.
 """
 
@@ -14,6 +16,7 @@ from typing import Any
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.errors import ValidationRefused
+from cloakhouse.keys.files import locked
 from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
@@ -23,6 +26,7 @@ from cloakhouse.settings import Settings
 
 KIND = "release"
 ZONE = "synthetic"
+LOCK_WAIT_S = 600.0
 
 
 def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> DatasetVersion:
@@ -43,31 +47,32 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
             code="evidence",
         )
     subject = validation["subject"]
-    synthesis = read_manifest(settings.lake, ManifestRef(subject["path"], subject["sha256"]), "synthesis")
-    store = TableStore(settings.lake, open_ring(settings))
-    for item in synthesis["files"]:
-        for _batch in store.batches(FileEntry(**item)):
-            pass
-    release = write_manifest(
-        settings.lake,
-        f"{ZONE}/{contract.name}",
-        KIND,
-        {
-            "dataset": contract.name,
-            "fingerprint": synthesis["fingerprint"],
-            "contract": synthesis["contract"],
-            "columns": synthesis["columns"],
-            "files": synthesis["files"],
-            "rows": synthesis["rows"],
-            "parents": synthesis["sources"],
-            "synthesis": subject,
-            "evidence": {"path": evidence.path, "sha256": evidence.sha256},
-            "card": _card(contract, synthesis, validation),
-        },
-    )
-    version = Catalogue(settings.database).publish(
-        contract.name, synthesis["fingerprint"], ZONE, synthesis["rows"], release
-    )
+    synthesis = read_manifest(settings.lake, ManifestRef.of(subject), "synthesis")
+    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"publishing {contract.name}"):
+        store = TableStore(settings.lake, open_ring(settings))
+        for item in synthesis["files"]:
+            for _batch in store.batches(FileEntry(**item)):
+                pass
+        release = write_manifest(
+            settings.lake,
+            f"{ZONE}/{contract.name}",
+            KIND,
+            {
+                "dataset": contract.name,
+                "fingerprint": synthesis["fingerprint"],
+                "contract": synthesis["contract"],
+                "columns": synthesis["columns"],
+                "files": synthesis["files"],
+                "rows": synthesis["rows"],
+                "parents": synthesis["sources"],
+                "synthesis": subject,
+                "evidence": evidence.as_dict(),
+                "card": _card(contract, synthesis, validation),
+            },
+        )
+        version = Catalogue(settings.database).publish(
+            contract.name, synthesis["fingerprint"], ZONE, synthesis["rows"], release
+        )
     progress.finish(
         f"{contract.name}@{version.version} published, {version.rows:,} rows",
         version=version.version,

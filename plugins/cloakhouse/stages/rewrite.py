@@ -7,8 +7,10 @@ A job per master key, whose state is one file; the same call goes on where it st
    old ones, then a new manifest, then one row in the control database: readers see the old or the new, both whole;
    landed files are replaced in one step;
 3. when nothing visible needs an older version, the grace begins: readers that opened the old manifest finish;
-4. after the grace, files below the new versions that nothing points to are removed, the old versions of the dataset
-   keys destroyed, and the job's file removed.
+4. after the grace, dataset by dataset, with landing and pseudonymization kept away: once more nothing visible needs
+   an older version; then files below the new versions that nothing points to are removed and the old versions of the
+   dataset key destroyed. What came in between under an old key is rewritten first, by the next call;
+5. the job's file is removed.
 
 Partitions that wait for their validation are left until it is done, since it marks them by their manifest; the
 grace begins after that. Who kept an old file and an old dataset key keeps what he has: nothing takes that back.
@@ -17,16 +19,17 @@ grace begins after that. Who kept an old file and an old dataset key keeps what 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cloakhouse.errors import IntegrityError
+from cloakhouse.errors import ConfigurationError, IntegrityError, KeyServiceError
 from cloakhouse.keys.dataset_keys import DatasetKey
 from cloakhouse.keys.files import TEMPORARY, locked
-from cloakhouse.keys.protocol import KeyName, KeyState
+from cloakhouse.keys.protocol import TOKENS, KeyName, KeyState
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.landed import LandedObject, rewrap
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.lake.reencryption import MARK, key_versions, reencrypt_landed, reencrypt_table
@@ -79,8 +82,16 @@ def rewrite(settings: Settings, name: KeyName, grace: dt.timedelta, clock: Clock
     """Begin the rewrite of everything under master key `name`, or go on with it, and return how far it came.
 
     Raises KeyServiceError, IntegrityError for a damaged file (nothing of its partition changes), StorageError,
-    StageError when another rewrite of this key is at work.
+    StageError when another rewrite of this key is at work, ConfigurationError for the key of the token root.
     """
+    if name == TOKENS:
+        raise ConfigurationError(
+            where=f"rewrite of {name}",
+            expected="a master key of data",
+            found="the key of the token root, from which every token follows",
+            not_done="nothing was rotated or encrypted again",
+            remedy="`cloakhouse keys rotate tokens/root` wraps the root anew; new tokens need a new installation",
+        )
     with locked(settings.home / "locks" / f"rewrite-{name.replace('/', '-')}.lock", 1.0, f"rewrite of {name}"):
         work = _Rewrite(settings, name, clock)
         result = work.run(grace)
@@ -104,23 +115,35 @@ class _Rewrite:
     def run(self, grace: dt.timedelta) -> Rewritten:
         """Go from the job's state to the next place where it has to wait, or to its end."""
         job = RewriteJob.find(self._settings.home, self._name) or self._begin()
-        for number, key in enumerate(job.targets, start=1):
+        keys = self._not_shredded(job)
+        for number, key in enumerate(keys, start=1):
             job = self._rewrite_dataset(job, key)
-            self.progress.step(number, len(job.targets), "datasets")
+            self.progress.step(number, len(keys), "datasets")
         if self._waiting:
             state = f"waits for the validation of {self._waiting} partitions; run again after it"
             return self._result(0, 0, state)
-        if self._rewritten or job.visible_since is None:
+        moved = self._rewritten and self._name != LANDING  # landed files are replaced under their names
+        if moved or job.visible_since is None:
             job = job.all_visible(self._clock())
             job.write(self._settings.home)
         assert job.visible_since is not None
         until = job.visible_since + grace
         if self._clock() < until:
             return self._result(0, 0, f"old files stay for their readers until {until.isoformat()}; run again then")
-        removed = sum(self._remove_old(job, key) for key in job.targets)
-        retired = sum(self._ring.retire(key, version) for key, version in job.targets.items())
+        removed = retired = 0
+        for key in keys:
+            with self._locked(key.dataset):
+                if not self._unneeded(job, key):
+                    return self._result(removed, retired, f"{key.dataset} has new files under an old key; run again")
+                removed += self._remove_old(job, key)
+                retired += self._ring.retire(key, job.targets[key])
         job.remove(self._settings.home)
         return self._result(removed, retired, "done")
+
+    def _not_shredded(self, job: RewriteJob) -> list[DatasetKey]:
+        """Return the job's dataset keys without those that were destroyed since it began: nothing opens their files."""
+        shredded = {file.key for file in self._ring.all() if file.state is KeyState.DESTROYED}
+        return [key for key in job.targets if key not in shredded]
 
     def _begin(self) -> RewriteJob:
         rotate(self._settings, [self._name])
@@ -144,11 +167,12 @@ class _Rewrite:
                     self._waiting += 1
                 elif stale:
                     self._swap(current.manifest, content, stale)
-        for version in self._catalogue.versions(key.dataset):
-            content = read_manifest(self._settings.lake, version.manifest)
-            stale = self._stale(job, content, key)
-            if stale:
-                self._swap(version.manifest, content, stale)
+        with self._locked(key.dataset):  # a rewrite of another class would take a file that isn't listed yet for old
+            for version in self._catalogue.versions(key.dataset):
+                content = read_manifest(self._settings.lake, version.manifest)
+                stale = self._stale(job, content, key)
+                if stale:
+                    self._swap(version.manifest, content, stale)
         return job
 
     def _rewrite_landed(self, job: RewriteJob, key: DatasetKey) -> RewriteJob:
@@ -156,11 +180,28 @@ class _Rewrite:
         for target in landed_objects(self._settings.lake, key.dataset):
             if target.path not in job.done:
                 with self._locked(key.dataset):
-                    reencrypt_landed(self._settings.lake, target, self._ring)
-                job = job.with_done(target.path)
-                job.write(self._settings.home)
-                self._rewritten += 1
+                    job = self._landed_again(job, target)
         return job
+
+    def _landed_again(self, job: RewriteJob, target: LandedObject) -> RewriteJob:
+        reencrypt_landed(self._settings.lake, target, self._ring)
+        job = job.with_done(target.path)
+        job.write(self._settings.home)
+        self._rewritten += 1
+        return job
+
+    def _unneeded(self, job: RewriteJob, key: DatasetKey) -> bool:
+        """Return whether no file needs an older version of `key`; landed files that do are done here and now.
+
+        The dataset's lock is held, so that nothing can come between this and the end of the old versions.
+        """
+        if self._name != LANDING:
+            return not any(self._stale(job, content, key) for content in self._visible(key))
+        for target in landed_objects(self._settings.lake, key.dataset):
+            if target.path not in job.done:
+                job = self._landed_again(job, target)
+            rewrap(self._settings.lake, target, self._ring)
+        return True
 
     def _locked(self, dataset: str) -> Any:
         """Keep landing and pseudonymization of the dataset away for the length of one partition."""
@@ -182,26 +223,24 @@ class _Rewrite:
         lists = {name: [fresh.get(item["path"], item) for item in content[name]] for name in LISTS if name in content}
         folder = ref.path.rsplit("/", 1)[0]
         body = {name: value for name, value in content.items() if name not in ("format", "kind")}
-        origin = {"path": ref.path, "sha256": ref.sha256}
         manifest = write_manifest(
-            self._settings.lake, folder, content["kind"], {**body, **lists, "rewritten_from": origin}
+            self._settings.lake, folder, content["kind"], {**body, **lists, "rewritten_from": ref.as_dict()}
         )
         if self._catalogue.replace_manifest(ref, manifest):
             self._rewritten += len(stale)
 
     def _remove_old(self, job: RewriteJob, key: DatasetKey) -> int:
         """Remove files of the dataset that need an old version and that nothing points to; return how many."""
-        listed = set(self._visible(key))
+        listed = {item["path"] for content in self._visible(key) for name in LISTS for item in content.get(name, ())}
         count = 0
         folder = self._settings.lake / key.zone / key.dataset
-        with self._locked(key.dataset):
-            for path in sorted(folder.rglob("*.parquet")):
-                name = str(path.relative_to(self._settings.lake))
-                if name not in listed and self._is_old(job, name):
-                    path.unlink(missing_ok=True)
-                    count += 1
-            for leftover in folder.rglob(f".*{MARK}*{TEMPORARY}"):
-                leftover.unlink(missing_ok=True)
+        for path in sorted(folder.rglob("*.parquet")):
+            name = str(path.relative_to(self._settings.lake))
+            if name not in listed and self._is_old(job, name):
+                path.unlink(missing_ok=True)
+                count += 1
+        for leftover in folder.rglob(f".*{MARK}*{TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
         return count
 
     def _is_old(self, job: RewriteJob, name: str) -> bool:
@@ -210,13 +249,16 @@ class _Rewrite:
             return MARK in name or self._needs_old(job, name)
         except IntegrityError:
             return False  # damaged: for a person to look at
+        except KeyServiceError as refused:
+            if refused.code in ("key.missing", "key.destroyed"):
+                return False  # a footer that nobody opens any more keeps no other file waiting
+            raise
 
-    def _visible(self, key: DatasetKey) -> Iterator[str]:
+    def _visible(self, key: DatasetKey) -> list[dict[str, Any]]:
+        """Return the manifests that the control database points to, as they are now."""
         refs = [p.manifest for p in self._catalogue.protected(key.dataset).values()]
         refs += [v.manifest for v in self._catalogue.versions(key.dataset)]
-        for ref in refs:
-            content = read_manifest(self._settings.lake, ref)
-            yield from (item["path"] for name in LISTS for item in content.get(name, ()))
+        return [read_manifest(self._settings.lake, ref) for ref in refs]
 
 
 def unfinished(settings: Settings) -> list[KeyName]:

@@ -64,32 +64,36 @@ class RewriteJob:
     def find(cls, home: Path, name: KeyName) -> RewriteJob | None:
         """Return the rewrite of `name` that has begun, or None. Raises IntegrityError for a damaged file."""
         path = _path(home, name)
-        return cls._read(path) if path.exists() else None
+        return cls._read(path, home) if path.exists() else None
 
     @classmethod
     def all(cls, home: Path) -> list[RewriteJob]:
         """Return every rewrite that has begun and not ended. Raises IntegrityError for a damaged file."""
-        return [cls._read(path) for path in sorted((home / "jobs").glob("rewrite-*.json"))]
+        return [cls._read(path, home) for path in sorted((home / "jobs").glob("rewrite-*.json"))]
 
     @classmethod
-    def _read(cls, path: Path) -> RewriteJob:
+    def _read(cls, path: Path, home: Path) -> RewriteJob:
         try:
             content = json.loads(path.read_bytes())
             if content["format"] != FORMAT:
                 raise ValueError
             since = content["visible_since"]
+            name = KeyName(content["key"])
+            targets = {DatasetKey.parse(key): int(version) for key, version in content["targets"].items()}
+            if _path(home, name) != path or any(key.master != name for key in targets):
+                raise ValueError  # the versions that it tells to destroy would be those of other keys
             return cls(
-                KeyName(content["key"]),
+                name,
                 dt.datetime.fromisoformat(content["begun"]),
-                {DatasetKey.parse(name): int(version) for name, version in content["targets"].items()},
+                targets,
                 dt.datetime.fromisoformat(since) if since else None,
                 frozenset(map(str, content["done"])),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise IntegrityError(
                 where=path.name,
-                expected="the state of a rewrite, of format 1",
-                found="a damaged file",
+                expected="the state of this key's rewrite, of format 1",
+                found="a damaged file, or that of another key",
                 not_done="the rewrite did not go on",
                 remedy="remove the file and start the rewrite again; no data is lost by that",
             ) from None

@@ -12,12 +12,12 @@ key or any other, finishes the work. `cloakhouse.stages.rewrite` is for keys tha
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cloakhouse.errors import KeyServiceError
+from cloakhouse.errors import CloakhouseError, IntegrityError, KeyServiceError
 from cloakhouse.keys.dataset_keys import DatasetKeyFile
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.protocol import FILE, TOKENS, KeyDescription, KeyName, KeyService, KeyState, zone_key
@@ -57,21 +57,40 @@ class Rotated:
 def rotate(settings: Settings, names: Iterable[KeyName]) -> list[Rotated]:
     """Give each master key of `names` a new version and wrap anew what the older ones wrapped; return what was done.
 
-    Raises KeyServiceError (missing, disabled, destroyed, unreachable), AccessRefused, IntegrityError, StorageError.
+    One key that fails keeps no other waiting; the first failure is raised at the end: KeyServiceError (missing,
+    disabled, destroyed, unreachable), AccessRefused, IntegrityError, StorageError.
     """
     ring = open_ring(settings)
-    done = []
-    for name in names:
-        ring.service.rotate(name)
-        ring.announce()
-        done.append(settle(settings, ring, name))
+    done: list[Rotated] = []
+    for problem in _each(names, lambda name: done.append(_rotated(settings, ring, name))).values():
+        raise problem
     return done
+
+
+def _rotated(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
+    ring.service.rotate(name)
+    ring.announce()
+    return settle(settings, ring, name)
+
+
+def _each(names: Iterable[KeyName], work: Callable[[KeyName], None]) -> dict[KeyName, CloakhouseError]:
+    """Do `work` for each name and return what failed, told as it happens; ends early when the service is away."""
+    failed: dict[KeyName, CloakhouseError] = {}
+    for name in names:
+        try:
+            work(name)
+        except CloakhouseError as problem:
+            failed[name] = problem
+            Progress.of("rotate", name).trouble(problem.explain())
+            if problem.code == "key.unreachable":
+                break
+    return failed
 
 
 def settle(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
     """Wrap anew whatever older versions of master key `name` still wrap. Nothing left to do changes nothing."""
     progress = Progress.of("rotate", name)
-    current = ring.service.describe(name).versions[-1].version
+    current = _newest(ring.service, name)
     keys = [file for file in ring.all() if file.key.master == name and file.state is KeyState.ENABLED]
     wrapped = 0
     for number, file in enumerate(keys, start=1):
@@ -81,6 +100,20 @@ def settle(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
     root = name == TOKENS and TokenKeys(ring.service, settings.token_root).rewrap()
     progress.finish(f"version {current}: {wrapped} dataset keys, {landed} landed files wrapped anew", version=current)
     return Rotated(name, current, wrapped, landed, root)
+
+
+def _newest(service: KeyService, name: KeyName) -> int:
+    versions = service.describe(name).versions
+    if not versions:
+        raise KeyServiceError(
+            where=f"master key {name}",
+            expected="a master key with a version",
+            found="one that was destroyed",
+            not_done="nothing was wrapped anew",
+            remedy="none: what it wrapped can't be read any more",
+            code="destroyed",
+        )
+    return versions[-1].version
 
 
 def _settled(ring: KeyRing, file: DatasetKeyFile, current: int) -> bool:
@@ -98,7 +131,11 @@ def landed_objects(lake: Path, dataset: str = "*") -> Iterator[LandedObject]:
 def _rewrap_landed(lake: Path, ring: KeyRing, progress: Progress) -> int:
     count, objects = 0, list(landed_objects(lake))
     for number, target in enumerate(objects, start=1):
-        count += rewrap(lake, target, ring)
+        try:
+            count += rewrap(lake, target, ring)
+        except IntegrityError:
+            if (lake / target.path).exists():
+                raise  # else it was removed meanwhile, and needs no key any more
         progress.step(number, len(objects), "landed files")
     return count
 
@@ -117,15 +154,30 @@ def next_rotation(description: KeyDescription, period: dt.timedelta) -> dt.datet
 
 
 def rotate_due(settings: Settings, period: dt.timedelta, now: dt.datetime) -> ManifestRef:
-    """Rotate the master keys that are due, finish what earlier runs left, and return the report. Raises as `rotate`."""
+    """Rotate the master keys that are due, finish what earlier runs left, and return the report.
+
+    The report is written in any case, with the codes of what failed. Raises as `rotate`, after all keys.
+    """
     ring = open_ring(settings)
-    names = due(ring.service, period, now)
-    done = rotate(settings, names)
-    enabled = [n for n in ring.service.names() if ring.service.describe(n).state is KeyState.ENABLED]
-    finished = [settle(settings, ring, name) for name in enabled if name not in names]
-    return report(
-        settings, "rotation", {"period_days": period.days, "rotated": _dicts(done), "settled": _dicts(finished)}
-    )
+    done: list[Rotated] = []
+    finished: list[Rotated] = []
+
+    def work(name: KeyName) -> None:
+        moment = next_rotation(ring.service.describe(name), period)
+        if moment is None:
+            return
+        if moment <= now:
+            done.append(_rotated(settings, ring, name))
+        else:
+            finished.append(settle(settings, ring, name))
+
+    failed = _each(ring.service.names(), work)
+    codes = {name: problem.code for name, problem in failed.items()}
+    content = {"period_days": period.days, "rotated": _dicts(done), "settled": _dicts(finished), "failed": codes}
+    reference = report(settings, "rotation", content)
+    for problem in failed.values():
+        raise problem
+    return reference
 
 
 def report(settings: Settings, kind: str, content: dict[str, Any]) -> ManifestRef:

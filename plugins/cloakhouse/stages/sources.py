@@ -61,4 +61,4 @@ def read_partitions(
 
 def as_refs(partitions: Sequence[ProtectedPartition]) -> list[dict[str, str]]:
     """Return the partitions for a manifest: name, manifest path and digest."""
-    return [{"partition": p.partition, "path": p.manifest.path, "sha256": p.manifest.sha256} for p in partitions]
+    return [{"partition": p.partition, **p.manifest.as_dict()} for p in partitions]

@@ -170,7 +170,7 @@ def validate_synthetic(settings: Settings, contract: Contract, synthesis: Manife
         {
             "dataset": contract.name,
             "contract": {"version": contract.version, "digest": contract.digest},
-            "subject": {"path": synthesis.path, "sha256": synthesis.sha256},
+            "subject": synthesis.as_dict(),
             "suite": {"name": suite.name, "digest": suite.digest},
             "quality": result.as_dict(),
             "copies": copies.as_dict(),
@@ -199,7 +199,7 @@ def _sentence(figure: Figure) -> str:
 def _figures(
     settings: Settings, store: TableStore, gate: Gate, content: dict[str, Any], copy_bound: float
 ) -> tuple[Figure, ...]:
-    pins = [ManifestRef(pin["path"], pin["sha256"]) for pin in content["sources"][gate.k_dataset]]
+    pins = [ManifestRef.of(pin) for pin in content["sources"][gate.k_dataset]]
     entries = [entry for pin in pins for entry in partition_files(settings, pin)]
     identifiers = pa.concat_tables([store.read(entry, gate.quasi_identifiers) for entry in entries])
     k = k_anonymity(identifiers, gate.quasi_identifiers)

@@ -120,7 +120,7 @@ class House:
             {
                 "dataset": name,
                 "contract": identity,
-                "subject": {"path": synthesis.path, "sha256": synthesis.sha256},
+                "subject": synthesis.as_dict(),
                 "suite": {"name": f"{name}-1.0.0", "digest": "0" * 64},
                 "quality": {"suite": f"{name}-1.0.0", "success": True, "expectations": [CHECK]},
                 "copies": {"upper_bound": 0.001},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import shutil
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import pyrage
 import pytest
 from tests.support.crash import crash_everywhere
-from tests.support.processes import race
+from tests.support.processes import in_fork, race
 
 from cloakhouse.errors import AccessRefused, CloakhouseError, KeyServiceError, StorageError
 from cloakhouse.keys.age import AgeKeyService
@@ -153,6 +154,16 @@ def test_a_disabled_key_is_sealed_to_the_platform_alone_until_it_is_enabled(stor
     assert refusal_of(lambda: platform(store).rotate(NAME)).code == "key.disabled"
     platform(store).enable(NAME)
     assert team(store).unwrap(NAME, wrapped, CONTEXT)
+
+
+def test_who_lost_a_grant_while_the_key_was_disabled_never_has_the_version_that_wraps_next(store: Path) -> None:
+    platform(store).grant(TRAINING)
+    platform(store).disable(NAME)
+    platform(store).revoke(TRAINING)
+    assert platform(store).describe(NAME).state is KeyState.DISABLED
+    platform(store).enable(NAME)
+    assert [v.version for v in platform(store).describe(NAME).versions] == [1, 2]
+    assert _sealed_to(store, "model-team") == set()
 
 
 def test_a_destroyed_key_leaves_no_copy_and_no_grant(store: Path) -> None:
@@ -328,10 +339,55 @@ def test_another_file_in_place_of_the_administrator_s_key(store: Path) -> None:
     assert refusal_of(lambda: platform(store).rotate(NAME)).code == "key.damaged"
 
 
+def test_the_signing_key_of_another_keystore_changes_nothing(store: Path, tmp_path: Path) -> None:
+    """What it signed would be refused by everyone from then on."""
+    AgeKeyService(tmp_path / "other").wrap(NAME, new_data_key(), CONTEXT)
+    shutil.copy(tmp_path / "other" / "administration.pem", store / "administration.pem")
+    before = (store / "keystore.json").read_bytes()
+    assert refusal_of(lambda: platform(store).rotate(NAME)).code == "key.damaged"
+    assert (store / "keystore.json").read_bytes() == before
+    assert use(store)
+
+
+@pytest.mark.parametrize("name", ["identities/platform.txt", "keystore.json"])
+def test_a_pipe_is_refused_and_not_waited_for(store: Path, name: str) -> None:
+    (store / name).unlink()
+    os.mkfifo(store / name, 0o600)
+    assert in_fork(lambda: refusal_of(lambda: use(store)) and None, timeout_s=20) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
+def test_an_identity_that_another_user_put_there_is_refused(store: Path) -> None:
+    """With a keystore of his own beside it, he would open whatever is written from then on."""
+    os.chown(store / "identities" / "platform.txt", 12_345, 12_345)
+    error = refusal_of(lambda: use(store))
+    assert (error.code, error.found) == ("key.mode", "one of another user")
+
+
+def test_a_link_is_no_way_around_the_mode(store: Path) -> None:
+    path = store / "identities" / "platform.txt"
+    path.rename(store / "kept.txt")
+    (store / "kept.txt").chmod(0o644)
+    path.symlink_to(store / "kept.txt")
+    assert refusal_of(lambda: use(store)).code == "key.mode"
+
+
 def test_a_lost_document_is_not_replaced_for_another_principal(store: Path) -> None:
     (store / "keystore.json").unlink()
     assert refusal_of(lambda: team(store).wrap(NAME, new_data_key(), CONTEXT)).code == "key.missing"
     assert not (store / "keystore.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("keystore.json", "key.missing"), ("identities/platform.txt", "key.identity")]
+)
+def test_a_keystore_that_was_in_use_is_not_made_anew_for_the_platform(store: Path, name: str, code: str) -> None:
+    """New data would be wrapped under keys that the backup, once restored, doesn't have."""
+    (store / name).rename(store.parent / "backup")
+    assert refusal_of(lambda: use(store)).code == code
+    assert not (store / name).exists()
+    (store.parent / "backup").rename(store / name)
+    assert use(store)
 
 
 def test_a_folder_in_place_of_the_keystore(store: Path) -> None:

@@ -14,7 +14,7 @@ from tests.support.processes import race
 
 from cloakhouse.errors import AccessRefused, CloakhouseError, IntegrityError, KeyServiceError
 from cloakhouse.keys.age import AgeKeyService
-from cloakhouse.keys.dataset_keys import DatasetKey
+from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile
 from cloakhouse.keys.protocol import Context, Grant, KeyName, KeyState, new_data_key
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.keys.secret import SecretKey
@@ -130,6 +130,58 @@ def test_after_a_new_master_version_dataset_keys_are_wrapped_again_and_no_file_c
     [file] = ring.all()
     assert [(r.version, r.master_version) for r in file.versions] == [(1, 2)]
     assert again(ring, tmp_path).unwrap(KEY, wrapped, CONTEXT).reveal() == key.reveal()
+
+
+def test_a_rotation_while_a_dataset_key_is_made_leaves_it_to_be_wrapped_again(tmp_path: Path) -> None:
+    """Else it would count as wrapped by a version that never did, and be lost with the one that did."""
+
+    class Rotating(Counting):
+        def generate(self, name: KeyName, context: Context) -> tuple[SecretKey, bytes]:
+            made = super().generate(name, context)
+            AgeKeyService(tmp_path / "keystore").rotate(name)
+            return made
+
+    ring = KeyRing(Rotating(tmp_path / "keystore"), tmp_path / "dataset-keys")
+    wrapped = ring.wrap(KEY, new_data_key(), CONTEXT)
+    ring.rotate(KEY)
+    newest = ring.service.describe(KEY.master).versions[-1].version
+    [file] = ring.all()
+    assert [record.master_version for record in file.versions] == [1, newest - 1]
+    assert ring.rewrap(KEY)
+    assert ring.unwrap(KEY, wrapped, CONTEXT)
+
+
+def test_a_dataset_key_under_a_destroyed_master_key_is_refused(ring: KeyRing, service: Counting) -> None:
+    ring.wrap(KEY, new_data_key(), CONTEXT)
+    service.destroy(KEY.master)
+    for change in (ring.rotate, ring.rewrap):
+        assert refusal_of(lambda change=change: change(KEY)).code == "key.destroyed"
+
+
+def test_making_a_key_never_replaces_a_file(ring: KeyRing, tmp_path: Path) -> None:
+    ring.wrap(KEY, new_data_key(), CONTEXT)
+    path = tmp_path / "dataset-keys" / "protected" / "direct" / "transactions.json"
+    before = path.read_bytes()
+    DatasetKeyFile(KEY, KeyState.DESTROYED, ()).create(tmp_path / "dataset-keys")
+    assert path.read_bytes() == before
+
+
+def test_reading_writes_nothing(ring: KeyRing, service: Counting, tmp_path: Path) -> None:
+    """The model teams' processes have no permission to write in the platform's folders."""
+    service.enrol("model-team", identity=tmp_path / "team.txt")
+    service.grant(Grant("model-team", KEY.master, "training"))
+    wrapped = ring.wrap(KEY, new_data_key(), CONTEXT)
+    team = KeyRing(AgeKeyService(tmp_path / "keystore", tmp_path / "team.txt", "training"), tmp_path / "dataset-keys")
+
+    def seen() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    before = seen()
+    assert team.unwrap(KEY, wrapped, CONTEXT)
+    team.require([KEY])
+    assert (team.epoch(), team.newest(KEY), len(team.all())) == (0, 1, 1)
+    assert refusal_of(lambda: team.require([OTHER])).code == "key.missing"
+    assert seen() == before
 
 
 def test_a_retired_version_opens_nothing_and_the_newest_stays(ring: KeyRing, tmp_path: Path) -> None:

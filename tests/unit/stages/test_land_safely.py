@@ -76,9 +76,7 @@ def test_a_request_that_a_correction_has_overtaken_is_refused(settings: Settings
     request = pseudonymize.plan(settings, contract)
     assert request is not None
     content = read_manifest(settings.lake, request)
-    deliveries = [
-        read_manifest(settings.lake, ManifestRef(d["path"], d["sha256"]), "delivery") for d in content["deliveries"]
-    ]
+    deliveries = [read_manifest(settings.lake, ManifestRef.of(d), "delivery") for d in content["deliveries"]]
     catalogue = Catalogue(settings.database)
     pseudonymize._require_newest(catalogue, contract, deliveries)
     deliver(settings, 2)

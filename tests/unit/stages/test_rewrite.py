@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
 import shutil
 import signal
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,18 +17,20 @@ import pyarrow as pa
 import pytest
 from tests.support.crash import die_at
 from tests.support.house import SYNTHETIC, WEEKS, House, protected, published
-from tests.support.processes import in_fork, start
+from tests.support.processes import in_fork, run, start
 
 from cloakhouse.client.api import connect
-from cloakhouse.errors import IntegrityError, KeyServiceError
-from cloakhouse.keys.protocol import KeyName
-from cloakhouse.keys.service import open_ring
-from cloakhouse.lake.landed import opened
+from cloakhouse.errors import ConfigurationError, IntegrityError, KeyServiceError
+from cloakhouse.keys.files import locked
+from cloakhouse.keys.protocol import TOKENS, KeyName
+from cloakhouse.keys.service import open_ring, service_of
+from cloakhouse.lake.landed import LandedObject, landing, opened
+from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
-from cloakhouse.lake.reencryption import key_versions
+from cloakhouse.lake.reencryption import key_versions, reencrypt_table
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.stages.rewrite import Rewritten, rewrite, unfinished
-from cloakhouse.stages.rotation import LANDING, landed_objects, rotate
+from cloakhouse.stages.rotation import LANDING, landed_objects, rotate, shred
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.validate import validate_protected
 
@@ -270,3 +275,131 @@ def test_readers_and_writers_never_fail_while_keys_are_rotated_and_data_rewritte
     for worker, (out, err) in zip(workers, ended, strict=True):
         assert worker.returncode == 0, err
         assert int(out) > 0
+
+
+class Meanwhile:
+    """A clock that lets something happen when the rewrite looks at it for the last time before the old keys go."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+        self._looked = 0
+
+    def __call__(self) -> dt.datetime:
+        self._looked += 1
+        if self._looked == 1:
+            self._happens()
+        return dt.datetime.now(dt.UTC) + 2 * HOUR
+
+
+def test_a_partition_that_became_visible_at_the_last_moment_keeps_its_key(house: House) -> None:
+    """Its pseudonymization began under the old key, and ended between the last look at the catalogue and the end."""
+    late = house.catalogue.protected("transactions")[WEEKS[1]]
+    kept = rows(house)
+    with contextlib.closing(sqlite3.connect(house.settings.home / "control.db")) as database, database:
+        database.execute("delete from protected_partition where partition = ?", [late.partition])
+    assert not rewrite(house.settings, DIRECT, HOUR).done
+    commits = Meanwhile(lambda: house.catalogue.record_protected([late]))
+    result = rewrite(house.settings, DIRECT, HOUR, commits)
+    assert (result.done, "under an old key" in result.state) == (False, True)
+    assert rows(house).equals(kept)
+    assert rewrite(house.settings, DIRECT, NONE).done
+    assert rows(house).equals(kept)
+    assert [needs(house, e.path, "protected/direct/transactions") for e in entries(house)] == [2, 2]
+
+
+def test_a_file_whose_landing_ended_at_the_last_moment_can_be_read_afterwards(house: House) -> None:
+    ring = open_ring(house.settings)
+    target = LandedObject("transactions", "2020-01-06", "late.chl")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(landing(house.settings.lake, target, ring)).write(b"x" * 100)
+        assert not rewrite(house.settings, LANDING, HOUR).done
+        assert rewrite(house.settings, LANDING, HOUR, Meanwhile(stack.close)).done
+    with opened(house.settings.lake, target, open_ring(house.settings)) as stream:
+        assert stream.read() == b"x" * 100
+
+
+def test_files_that_become_visible_while_the_end_waits_for_its_turn_are_kept(house: House) -> None:
+    """The rewrite of another class swaps a partition's files, and the removal of old files waits for it."""
+    before, turn = rows(house), contextlib.ExitStack()
+
+    def swap() -> None:
+        with turn:
+            lake, store = house.settings.lake, house.store
+            current = house.catalogue.protected("transactions")[WEEKS[0]].manifest
+            content = {k: v for k, v in read_manifest(lake, current).items() if k not in ("format", "kind")}
+            files = [reencrypt_table(FileEntry(**item), store).as_dict() for item in content["files"]]
+            folder = current.path.rsplit("/", 1)[0]
+            fresh = write_manifest(lake, folder, "protected", {**content, "files": files})
+            assert house.catalogue.replace_manifest(current, fresh)
+
+    def others_turn() -> None:
+        turn.enter_context(locked(house.settings.home / "locks" / "transactions.lock", 1.0, "the other rewrite"))
+        threading.Timer(0.5, swap).start()
+
+    assert not rewrite(house.settings, DIRECT, HOUR).done
+    assert rewrite(house.settings, DIRECT, HOUR, Meanwhile(others_turn)).done
+    assert rows(house).equals(before)
+
+
+def test_a_dataset_that_was_shredded_meanwhile_does_not_stop_the_rewrite_of_the_others(house: House) -> None:
+    kept = rows(house, "customers")
+    assert not rewrite(house.settings, DIRECT, HOUR).done
+    shred(house.settings, "transactions")
+    assert rewrite(house.settings, DIRECT, HOUR, later(2)).done
+    assert rows(house, "customers").equals(kept)
+    assert unfinished(house.settings) == []
+
+
+def test_a_job_file_that_names_other_keys_is_refused_and_destroys_none(house: House) -> None:
+    assert not rewrite(house.settings, DIRECT, HOUR).done
+    path = house.settings.home / "jobs" / "rewrite-protected-direct.json"
+    sound = path.read_text()
+    for old, new in (('"protected/direct"', '"landing/file"'), ("protected/direct/tr", "landing/file/tr")):
+        assert old in sound
+        path.write_text(sound.replace(old, new))
+        with pytest.raises(IntegrityError, match="another key"):
+            rewrite(house.settings, DIRECT, HOUR, later(2))
+    (path.parent / "rewrite-protected-plain.json").write_text(sound)
+    with pytest.raises(IntegrityError, match="another key"):
+        rewrite(house.settings, KeyName("protected/plain"), HOUR, later(2))
+
+
+def test_the_token_root_is_not_rewritten(house: House) -> None:
+    with pytest.raises(ConfigurationError, match="every token"):
+        finish(house, TOKENS)
+    assert [v.version for v in service_of(house.settings).describe(TOKENS).versions] == [1]
+
+
+def test_landing_meanwhile_does_not_begin_the_grace_anew(house: House) -> None:
+    assert not rewrite(house.settings, LANDING, HOUR).done
+    target = LandedObject("transactions", "2020-01-06", "late.chl")
+    with landing(house.settings.lake, target, open_ring(house.settings)) as sink:
+        sink.write(b"x")
+    last = rewrite(house.settings, LANDING, HOUR, later(1.5))
+    assert (last.done, last.rewritten) == (True, 1)
+
+
+def test_publication_waits_for_a_rewrite_of_its_files(house: House) -> None:
+    """Both hold the dataset's lock while they look at files and point to them."""
+    code = """
+    import sys
+    from pathlib import Path
+    from cloakhouse.contracts.parser import load_contracts
+    from cloakhouse.errors import StageError
+    from cloakhouse.ledger.catalogue import ManifestRef
+    from cloakhouse.settings import Settings
+    from cloakhouse.stages import publish
+    settings = Settings.from_environment({}).with_home(Path(sys.argv[1]))
+    publish.LOCK_WAIT_S = 0.5
+    contract, evidence = load_contracts(settings.contracts)[sys.argv[2]], ManifestRef(sys.argv[3], sys.argv[4])
+    try:
+        publish.publish(settings, contract, evidence)
+    except StageError as refused:
+        print(refused.code)
+    """
+    release = read_manifest(house.settings.lake, house.catalogue.version(SYNTHETIC).manifest)
+    evidence = ManifestRef.of(release["evidence"])
+    arguments = (house.settings.home, SYNTHETIC, evidence.path, evidence.sha256)
+    with locked(house.settings.home / "locks" / f"{SYNTHETIC}.lock", 1.0, "rewrite"):
+        code_, out, err = run(code, *arguments)
+    assert (code_, out.strip()) == (0, "stage.busy"), err

@@ -126,6 +126,35 @@ def test_the_policy_rotates_what_is_due_and_reports_it(house: House) -> None:
     assert service.describe(DIRECT).versions[-1].version == 1
 
 
+def test_one_key_that_fails_keeps_no_other_from_its_rotation(house: House) -> None:
+    """The dataset key of one class is damaged: the others are rotated, the report says so, and the run still fails."""
+    service = service_of(house.settings)
+    (house.settings.dataset_keys / "protected" / "direct" / "transactions.json").write_bytes(b"{")
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=91)
+    refused = refusal_of(lambda: rotation.rotate_due(house.settings, dt.timedelta(days=90), later))
+    assert refused.code == "key.damaged"
+    assert {service.describe(name).versions[-1].version for name in service.names()} == {2}
+    [report] = (house.settings.lake / "evidence" / "keys").glob("rotation-*.json")
+    assert "key.damaged" in json.loads(report.read_text())["failed"].values()
+    service.disable(DIRECT)
+    others = [name for name in service.names() if name != DIRECT and "footer" in name]
+    assert refusal_of(lambda: rotation.rotate(house.settings, [DIRECT, *others])).code == "key.disabled"
+    assert {service.describe(name).versions[-1].version for name in others} == {3}
+
+
+def test_every_grant_is_withdrawn_even_if_one_can_not_be(house: House) -> None:
+    service = service_of(house.settings)
+    assert isinstance(service, AgeKeyService)
+    service.enrol("model-team", identity=house.settings.home / "model-team.txt")
+    held = [Grant("model-team", KeyName(f"synthetic/{use}"), "model-training") for use in ("footer", "sensitive")]
+    for grant in held:
+        service.grant(grant)
+    absent = Grant("model-team", DIRECT, "model-training")
+    (house.settings.dataset_keys / "protected" / "direct" / "transactions.json").write_bytes(b"{")
+    refusal_of(lambda: revoke_grants(house.settings, [absent, *held]))
+    assert service.grants() == ()
+
+
 def test_a_disabled_class_is_closed_for_everyone_at_once(house: House) -> None:
     store = house.store
     entry = partition_files(house.settings, house.catalogue.protected("transactions")[WEEKS[0]].manifest)[0]

@@ -115,7 +115,7 @@ def test_an_honest_dataset_passes_with_bounds_and_not_point_estimates(synthesize
     assert all(figure["passed"] for figure in evidence["gate"])
     copies = evidence["copies"]
     assert evidence["gate"][0]["value"] == copies["upper_bound"] > copies["excess"]
-    assert evidence["subject"] == {"path": manifest.path, "sha256": manifest.sha256}
+    assert evidence["subject"] == manifest.as_dict()
     assert len(evidence["gate"]) == 3
 
 
@@ -302,7 +302,7 @@ def test_evidence_of_the_protected_zone_holds_no_value() -> None:
 
 
 def files_of(place: House, pin: dict[str, str]) -> list[FileEntry]:
-    content = read_manifest(place.settings.lake, ManifestRef(pin["path"], pin["sha256"]))
+    content = read_manifest(place.settings.lake, ManifestRef.of(pin))
     return [FileEntry(**item) for item in content["files"]]
 
 
