@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cloakhouse.errors import KeyServiceError
 from cloakhouse.keys.files import create_once, locked, replacing, storage_error
-from cloakhouse.keys.identity import Administration, new_identity, open_regular
+from cloakhouse.keys.identity import Administration, new_identity
 from cloakhouse.keys.keystore import PLATFORM, Keystore, parse
+from cloakhouse.keys.secret_files import open_regular
 
 LOCK_WAIT_S = 30.0
 

@@ -13,13 +13,10 @@ The `keystore` line pins the keystore: one that another key has signed is refuse
 from __future__ import annotations
 
 import base64
-import errno
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import pyrage
 from cryptography.exceptions import InvalidSignature
@@ -34,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from cloakhouse.errors import AccessRefused, CloakhouseError, KeyServiceError
 from cloakhouse.keys.files import create_once
+from cloakhouse.keys.secret_files import read_secret_file
 
 PRINCIPAL = re.compile(r"[a-z][a-z0-9-]{0,30}")
 PIN = "ed25519:"
@@ -96,7 +94,7 @@ def make_identity(path: Path, principal: str, keystore: str) -> str:
 
 def read_identity(path: Path) -> Identity:
     """Return the identity in `path`. Raises KeyServiceError: `key.identity` (missing, damaged), `key.mode`."""
-    text = read_secret_file(path, "an identity file").decode("utf-8", "replace")
+    text = read_own(path, "an identity file").decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines()]
     secrets = [line for line in lines if line and not line.startswith("#")]
     pins = [line.split(":", 1)[1].strip() for line in lines if line.startswith("# keystore:")]
@@ -113,29 +111,9 @@ def read_identity(path: Path) -> Identity:
     return Identity(str(secret.to_public()), pins[0], secret)
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Return the file at `path`, open for reading. Raises OSError, also for a pipe, which would be waited for."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    raise OSError(errno.EINVAL, "not a regular file")
-
-
-def read_secret_file(path: Path, what: str) -> bytes:
-    """Return the content of a file that only its owner may open. Raises KeyServiceError: `key.identity`, `key.mode`."""
-    try:
-        with open_regular(path) as stream:
-            status = os.fstat(stream.fileno())  # of what is read, whatever the name means by now
-            content = stream.read(65_536)
-    except OSError as fault:
-        raise _refused(path.name, what, f"none that can be read ({type(fault).__name__})", "identity") from None
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        raise _refused(path.name, "mode 0600, for its owner alone", f"mode {mode:04o}", "mode")
-    if status.st_uid != os.geteuid():  # who may write the folder could put an identity and a keystore of his own there
-        raise _refused(path.name, "a file of the user who runs this", "one of another user", "mode")
-    return content
+def read_own(path: Path, what: str) -> bytes:
+    """Return the content of a secret file. Raises KeyServiceError: `key.identity`, `key.mode`."""
+    return read_secret_file(path, what, lambda expected, found, code: _refused(path.name, expected, found, code))
 
 
 def verify(pin: str, signature: str, body: bytes) -> bool:
@@ -164,7 +142,7 @@ class Administration:
                 remedy="have the platform's administrator do this",
                 code="key",
             )
-        raw = read_secret_file(path, "the administrator's key")
+        raw = read_own(path, "the administrator's key")
         try:
             key = load_pem_private_key(raw, None)
         except (ValueError, TypeError):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cloakhouse.errors import ConfigurationError, KeyServiceError
+from cloakhouse.keys.secret_files import read_secret_file
 
 PORT = 8200
 MOUNT, PREFIX = "transit", "cloakhouse"
@@ -86,21 +86,8 @@ def read_token(place: Place) -> str:
 
 
 def _of_file(path: Path) -> str:
-    where = f"the token file {path}"
-    try:
-        # without O_NONBLOCK a pipe of that name would hold the process for ever
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _no_token(where, "a regular file", "something else", "identity")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise _no_token(where, "mode 0600", f"mode {stat.S_IMODE(status.st_mode):04o}", "mode")
-            if status.st_uid != os.geteuid():
-                raise _no_token(where, "a file of the user who runs the platform", "a file of another user", "mode")
-            return stream.read(8192).decode("ascii", "replace").strip()
-    except OSError as fault:
-        raise _no_token(where, "a readable file", type(fault).__name__, "identity") from None
+    raw = read_secret_file(path, "a file with the token", lambda *why: _no_token(f"the token file {path}", *why), 8192)
+    return raw.decode("ascii", "replace").strip()
 
 
 def _parameters(parts: SplitResult) -> dict[str, str]:

@@ -9,14 +9,13 @@ is refused instead; `pin-value` is refused since a URI travels to workers and in
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from cloakhouse.errors import ConfigurationError, KeyServiceError
+from cloakhouse.keys.secret_files import read_secret_file
 
 PREFIX = "cloakhouse"
 PATH = {"token", "object"}
@@ -57,21 +56,9 @@ def parse(uri: str) -> TokenUri:
 
 def read_pin(path: Path) -> str:
     """Return the PIN in `path`, without the line's end. Raises KeyServiceError (`key.mode`, `key.identity`)."""
+    content = read_secret_file(path, "a file with the PIN", lambda *why: _pin_refused(path, *why), PIN_LIMIT + 1)
     try:
-        # without O_NONBLOCK a pipe of that name would hold the process for ever
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _pin_refused(path, "a regular file", "something else", "identity")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise _pin_refused(path, "mode 0600", f"mode {stat.S_IMODE(status.st_mode):04o}", "mode")
-            if status.st_uid != os.geteuid():
-                raise _pin_refused(path, "a file of the user who runs the platform", "a file of another user", "mode")
-            content = stream.read(PIN_LIMIT + 1)
         pin = content.decode().removesuffix("\n").removesuffix("\r")
-    except OSError as fault:
-        raise _pin_refused(path, "a readable file with the PIN", type(fault).__name__, "identity") from None
     except UnicodeDecodeError:
         raise _pin_refused(path, "a PIN in UTF-8", "other bytes", "identity") from None
     if not pin or len(content) > PIN_LIMIT:
