@@ -95,9 +95,8 @@ def _database(settings: Settings) -> Finding:
 
 
 def _lake(settings: Settings) -> Finding:
-    if settings.lake.exists() and not (
-        settings.lake.is_dir() and os.access(settings.lake, os.R_OK | os.W_OK | os.X_OK)
-    ):
+    usable = settings.lake.is_dir() and os.access(settings.lake, os.R_OK | os.W_OK | os.X_OK)
+    if settings.lake.exists() and not usable:
         remedy = "check that the lake is a folder of the user who runs the platform"
         return Finding("lake", settings.lake.name, IN_PROCESS, "no folder to read and write", False, remedy)
     there = "local folder" if settings.lake.exists() else "none yet: the first run makes it"

@@ -200,7 +200,7 @@ def shred(settings: Settings, dataset: str) -> list[str]:
             expected="a dataset that has keys",
             found="none",
             not_done="nothing was destroyed",
-            remedy="`cloakhouse keys status` lists the datasets",
+            remedy="name a dataset of the contracts that has been delivered",
             code="missing",
         )
     for key in keys:
