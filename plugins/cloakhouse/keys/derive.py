@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,15 +21,17 @@ from cloakhouse.keys.protocol import TOKENS, KeyService, new_data_key
 from cloakhouse.keys.secret import SecretKey
 
 CONTEXT = {"use": "token root", "format": "1"}
+LIFETIME_S = 300.0  # seconds that the root stays opened
 
 
 class TokenKeys:
-    """The token keys of one platform. The root is unwrapped on first use and stays in this process."""
+    """The token keys of one platform. The root is unwrapped on first use and stays in this process for `lifetime_s`."""
 
-    def __init__(self, service: KeyService, root_file: Path) -> None:
+    def __init__(self, service: KeyService, root_file: Path, *, lifetime_s: float = LIFETIME_S) -> None:
         self._service = service
         self._file = root_file
-        self._root: SecretKey | None = None
+        self._lifetime_s = lifetime_s
+        self._root: tuple[float, SecretKey] | None = None
 
     def __repr__(self) -> str:
         return "TokenKeys()"
@@ -56,10 +59,12 @@ class TokenKeys:
 
     def key(self, algorithm: str, domain: str, purpose: str) -> SecretKey:
         """Return the 256-bit key for (algorithm, domain, purpose). Raises IntegrityError, KeyServiceError."""
-        if self._root is None:
-            self._root = self._service.unwrap(TOKENS, self._wrapped(), CONTEXT)
+        if self._root is None or time.monotonic() > self._root[0]:
+            self._root = None
+            opened = self._service.unwrap(TOKENS, self._wrapped(), CONTEXT)
+            self._root = time.monotonic() + self._lifetime_s, opened
         info = b"\0".join(part.encode() for part in ("cloakhouse/token/1", algorithm, domain, purpose))
-        return SecretKey(HKDF(SHA256(), 32, None, info).derive(self._root.reveal()))
+        return SecretKey(HKDF(SHA256(), 32, None, info).derive(self._root[1].reveal()))
 
     def _wrapped(self) -> bytes:
         try:

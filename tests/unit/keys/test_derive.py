@@ -115,3 +115,16 @@ def test_racing_processes_get_one_root(tmp_path: Path) -> None:
     found = set(race(code, [[tmp_path]] * 8))
     assert found == {keys(tmp_path).key("cmac", "customer", "analytics").reveal().hex() + "\n"}
     assert {p.name for p in tmp_path.iterdir()} == {"keystore", "token-root.json"}
+
+
+def test_a_root_whose_key_was_disabled_is_refused_after_its_lifetime(home: Path) -> None:
+    service = AgeKeyService(home / "keystore")
+    short = TokenKeys(service, home / "token-root.json", lifetime_s=-1)
+    long = TokenKeys(service, home / "token-root.json")
+    keys_ = [tokens.key("cmac", "customer", "p").reveal() for tokens in (short, long)]
+    assert keys_[0] == keys_[1]
+    service.disable(TOKENS)
+    with pytest.raises(KeyServiceError) as refusal:
+        short.key("cmac", "customer", "p")
+    assert refusal.value.code == "key.disabled"
+    assert long.key("cmac", "customer", "p").reveal() == keys_[0]

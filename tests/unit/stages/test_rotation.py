@@ -24,6 +24,7 @@ from cloakhouse.stages import rotation
 from cloakhouse.stages.access import revoke_grants, shred_class
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.treating import DeliveryTask, Treater
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 DIRECT = KeyName("protected/direct")
@@ -258,3 +259,25 @@ def test_status_tells_age_version_and_next_rotation(house: House) -> None:
     assert (direct["state"], direct["version"], direct["age_days"], direct["behind"]) == ("enabled", 1, 10, 0)
     due = dt.date.fromisoformat(direct["next_rotation"])
     assert dt.timedelta(days=89) <= due - today.date() <= dt.timedelta(days=91)
+
+
+@pytest.mark.parametrize("key", ["landing/file", "protected/direct", "tokens/root"])
+def test_a_key_disabled_in_the_middle_of_a_job_stops_its_next_delivery(tmp_path: Path, key: str) -> None:
+    """A worker has opened everything for its first delivery; the second is refused, and of it nothing is visible."""
+    house = published().copy(tmp_path / "home")
+    settings, contract = house.settings, house.contracts["transactions"]
+    known = tuple(partition_files(settings, next(iter(house.catalogue.protected("customers").values())).manifest))
+    treater = Treater(settings, contract, dict.fromkeys((c.name for c in contract.columns if c.reference), known))
+    deliveries = [
+        read_manifest(settings.lake, house.catalogue.deliveries("transactions")[week][-1].manifest) for week in WEEKS
+    ]
+    folder = "transactions/{}/job"
+    tasks = [DeliveryTask(d["partition"], d["object"], d["rows"], folder.format(d["partition"])) for d in deliveries]
+    assert treater.run(tasks[0])["rows"] > 0
+    ring = open_ring(settings)
+    ring.service.disable(KeyName(key))
+    ring.announce()
+    if key == str(TOKENS):  # a worker that has the root opened keeps it for five minutes
+        treater = Treater(settings, contract, dict.fromkeys((c.name for c in contract.columns if c.reference), known))
+    assert refusal_of(lambda: treater.run(tasks[1])).code == "key.disabled"
+    assert list(settings.lake.glob(f"*/transactions/{WEEKS[1]}/job/*")) == []
