@@ -167,7 +167,7 @@ class AgeKeyService:
 
     def connection(self) -> Connection:
         """See KeyService.connection."""
-        self._keystore(create=True)
+        self._keystore()
         return Connection(f"age:{self._folder.name}", "in process", "age X25519, AES-256-GCM", False)
 
     def _me(self) -> Identity:
@@ -244,7 +244,7 @@ def _aad(version: int, name: str, context: Context) -> bytes:
 REMEDIES = {
     "disabled": "if it may be used again: `cloakhouse keys enable`",
     "destroyed": "none: what it wrapped can't be read any more",
-    "identity": "choose another name, or revoke and enrol the principal anew",
+    "identity": "choose another name: a principal keeps its recipient",
 }
 
 

@@ -75,7 +75,7 @@ QUOTA = Refusal(
     "throttled",
     "room in the account's quotas for keys, aliases, grants and rotations on demand",
     "a quota that is used up",
-    "have the quota raised (Service Quotas), or remove what is not used any more",
+    "have the quota raised where AWS allows it (not for rotations on demand), or remove what is not used",
 )
 BUSY = Refusal(
     "throttled",

@@ -64,7 +64,9 @@ def seal(material: bytes, recipients: list[str]) -> bytes:
 def check_principal(name: str) -> str:
     """Return `name`. Raises KeyServiceError (`key.identity`) unless it is a principal's name."""
     if not PRINCIPAL.fullmatch(name):
-        raise _refused("the name of a principal", "lower-case letters, digits and -, at most 31", "another", "identity")
+        raise _unusable(
+            "the name of a principal", "lower-case letters, digits and -, at most 31", "choose another name"
+        )
     return name
 
 
@@ -73,7 +75,7 @@ def check_recipient(recipient: str) -> str:
     try:
         return str(pyrage.x25519.Recipient.from_str(recipient))
     except pyrage.RecipientError:
-        raise _refused("the recipient", "an age recipient (age1...)", "another text", "identity") from None
+        raise _unusable("the recipient", "an age recipient (age1...)", "take it from the line `# recipient:`") from None
 
 
 def new_identity(principal: str, keystore: str) -> tuple[str, bytes]:
@@ -184,4 +186,15 @@ def _refused(where: str, expected: str, found: str, code: str) -> CloakhouseErro
         not_done="no master key was opened",
         remedy="check CLOAKHOUSE_KEYS, CLOAKHOUSE_IDENTITY, the owner and the mode (0600) of the file, or enrol again",
         code=code,
+    )
+
+
+def _unusable(where: str, expected: str, remedy: str) -> CloakhouseError:
+    return KeyServiceError(
+        where=where,
+        expected=expected,
+        found="another text",
+        not_done="nobody was enrolled, and no grant was changed",
+        remedy=remedy,
+        code="identity",
     )

@@ -11,7 +11,7 @@ Bytes on disk, `keystore.json` (UTF-8, one form only, so that no two readings ar
             "grants": [["model-team", "synthetic/plain", "model-training"]]}
 
 `serial` grows with every change; a process refuses a keystore older than one it has seen. A sealed master key is
-32 random bytes encrypted with age to the platform and to each principal that holds a grant for it.
+32 random bytes encrypted with age to the platform and, while it is enabled, to each principal with a grant for it.
 """
 
 from __future__ import annotations

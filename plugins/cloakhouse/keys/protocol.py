@@ -5,8 +5,8 @@ encryption context, and stores only the wrapped form. A wrapped key opens only u
 same context (NIST SP 800-57 Part 1 Rev. 5, section 5.6; the context is the additional authenticated data of
 SP 800-38D, or what the service has in its place).
 
-States of a master key: enabled <-> disabled -> destroyed. Only an enabled key wraps or unwraps. A destroyed key never
-opens anything again, which is what crypto-shredding means.
+States of a master key: enabled <-> disabled, and from either to destroyed. Only an enabled key wraps or unwraps. A
+destroyed key never opens anything again, which is what crypto-shredding means (AWS KMS: for good after seven days).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class KeyDescription:
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """`principal` may use master key `name` for `purpose`."""
+    """`principal` may use master key `name` for `purpose`: wrap and unwrap."""
 
     principal: str
     name: KeyName
@@ -137,7 +137,10 @@ class KeyService(Protocol):
         """Record a grant and make it effective. Granting twice changes nothing. Raises KeyServiceError."""
 
     def revoke(self, grant: Grant) -> None:
-        """Withdraw a grant, effective for every later call. Raises KeyServiceError (`key.missing`) if there is none."""
+        """Withdraw a grant, effective for every later call (AWS KMS: within five minutes).
+
+        Raises KeyServiceError (`key.missing`) if there is none.
+        """
 
     def connection(self) -> Connection:
         """Connect and return what was negotiated. Raises KeyServiceError."""

@@ -4,9 +4,10 @@
       -> dataset key `protected/direct/transactions` (here, wrapped; every version kept until it is retired)
         -> data key of a landed file, or Parquet's key-encryption key (wrapped, inside the file)
 
-So a worker asks the key service once per class and dataset however many files it opens; a new version of a master
-key re-wraps a handful of small files and no data; and destroying a dataset key shreds the dataset everywhere. This
-is the branch key of AWS's hierarchical keyring (AWS Cryptographic Material Providers Library, "hierarchical keyring").
+So a worker asks the key service once per class and dataset in five minutes, however many files it opens; a new version
+of a master key re-wraps a handful of small files and no data; and destroying a dataset key shreds the dataset
+everywhere. This is the branch key of AWS's hierarchical keyring (AWS Cryptographic Material Providers Library,
+"hierarchical keyring").
 
 Bytes on disk. `<folder>/<zone>/<class>/<dataset>.json`, mode 0600, replaced in one step:
 
@@ -127,7 +128,7 @@ class KeyRing:
         return self._opened(key, None)[0]
 
     def epoch(self) -> int:
-        """Return a number that changes with every revocation, rotation, disabling or destruction."""
+        """Return a number that changes with every revocation, rotation, disabling, enabling or destruction."""
         try:
             return int((self._folder / EPOCH).read_text(), 16)
         except (OSError, ValueError):

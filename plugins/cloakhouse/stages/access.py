@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from cloakhouse.errors import CloakhouseError, KeyServiceError
 from cloakhouse.keys.protocol import Grant, KeyName, KeyState, new_data_key
+from cloakhouse.keys.ring import KeyRing
 from cloakhouse.keys.service import open_ring
 from cloakhouse.settings import Settings
 from cloakhouse.stages.rotation import settle
@@ -31,9 +32,18 @@ def revoke_grants(settings: Settings, grants: Iterable[Grant]) -> None:
         ring.announce()
     for name in revoked:
         if ring.service.describe(name).state is KeyState.ENABLED:
-            settle(settings, ring, name)
+            _renew(settings, ring, name)
     if refused:
         raise refused[0]
+
+
+def _renew(settings: Settings, ring: KeyRing, name: KeyName) -> None:
+    """Give each dataset key under `name` a version that whoever lost a grant never opened."""
+    before = {file.key: file.newest for file in ring.all() if file.key.master == name}
+    settle(settings, ring, name)  # which does it, where the service added a version to the master key
+    for file in ring.all():
+        if file.state is KeyState.ENABLED and before.get(file.key) == file.newest:
+            ring.rotate(file.key)
 
 
 def shred_class(settings: Settings, name: str) -> list[str]:

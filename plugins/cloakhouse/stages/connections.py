@@ -37,7 +37,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Connect to everything that is configured and return what was found. Nothing is made or changed."""
+    """Connect to everything that is configured and return what was found."""
     checks: list[tuple[str, Callable[[Settings], Finding]]] = [
         ("key service", _key_service),
         ("token root", _token_root),

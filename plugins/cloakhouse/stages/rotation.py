@@ -5,8 +5,9 @@
 3. landed files are re-wrapped in their headers, the root of the token keys in its file;
 4. every process is told to drop the keys that it has opened.
 
-No byte of data is read or written. Each step looks at what is there, so after a kill anywhere the next call, of this
-key or any other, finishes the work. `cloakhouse.stages.rewrite` is for keys that may be known to others.
+No byte of data is read or written. Each step looks at what is there, so after a kill anywhere the next call for this
+key finishes the work, and so does the next `rotate_due`. `cloakhouse.stages.rewrite` is for keys that may be known to
+others.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def report(settings: Settings, kind: str, content: dict[str, Any]) -> ManifestRe
 def shred(settings: Settings, dataset: str) -> list[str]:
     """Destroy every dataset key of `dataset` in every zone; return their names, none of which opens any more.
 
-    Its landed, protected, quarantined, derived and published files stay where they are, unreadable. Raises
+    Its files stay where they are, unreadable. Datasets made from it have keys of their own, and stay readable. Raises
     KeyServiceError (`key.missing`) when there is no key of that dataset, and when a shredded key still opened.
     """
     ring = open_ring(settings)

@@ -3,7 +3,7 @@
 1. the sources are pinned: the manifests of their validated partitions;
 2. the fingerprint of pins, contract, engine and code says whether this dataset was already made;
 3. the view is derived and split by whole units of privacy; a hold-out too small for the gate stops here;
-4. training rows and hold-out are written encrypted for the validation, in the protected zone, under names of
+4. training rows and hold-out are written encrypted for the validation, in the zone `views`, under names of
    this run's own, so that a run beside it can't replace what was validated or published;
 5. the engine is fitted on the training rows, samples, and is discarded; nothing fitted is stored.
 """

@@ -198,6 +198,7 @@ def test_many_threads_and_a_fork_share_a_service(service: KeyService) -> None:
 
 
 def test_connecting_tells_what_was_negotiated(service: KeyService) -> None:
+    service.wrap(NAME, new_data_key(), CONTEXT)
     connection = service.connection()
     assert connection.endpoint
     assert connection.protocol in {"TLSv1.3", "in process", "HTTP (loopback)"}

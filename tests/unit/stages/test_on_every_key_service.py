@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from tests.support.processes import in_fork
 from tests.support.services import PARAMETERS, SERVICES
 
 from cloakhouse.errors import KeyServiceError
-from cloakhouse.keys.protocol import KeyName
+from cloakhouse.keys.age import AgeKeyService
+from cloakhouse.keys.dataset_keys import DatasetKey
+from cloakhouse.keys.protocol import Grant, KeyName, new_data_key
 from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.coverage import coverage
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
-from cloakhouse.stages.access import shred_class
+from cloakhouse.stages.access import revoke_grants, shred_class
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.land import land
 from cloakhouse.stages.rewrite import rewrite, utc_now
@@ -28,8 +31,6 @@ from cloakhouse.stages.validate import validate_protected
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_path_over_this_service(name: str, tmp_path: Path) -> None:
-    import datetime as dt
-
     service = SERVICES[name](tmp_path / "service")()
     settings = replace(Settings.from_environment({}).with_home(tmp_path / "home"), keys=service.uri)
     house = House(settings)
@@ -60,3 +61,23 @@ def test_the_path_over_this_service(name: str, tmp_path: Path) -> None:
     with pytest.raises(KeyServiceError) as refusal:
         rows()
     assert refusal.value.code == "key.destroyed"
+
+
+@pytest.mark.parametrize("name", [p for p in PARAMETERS if p.id != "pkcs11"])  # whose tokens know a PIN and no grants
+def test_after_a_revocation_new_data_is_under_a_key_the_principal_never_had(name: str, tmp_path: Path) -> None:
+    service = SERVICES[name](tmp_path / "service")()
+    settings = replace(Settings.from_environment({}).with_home(tmp_path / "home"), keys=service.uri)
+    ring, key = open_ring(settings), DatasetKey("synthetic", "plain", "baskets")
+    wrapped = ring.wrap(key, new_data_key(), {})
+    principal = "arn:aws:iam::123456789012:role/model-team" if name == "aws-kms" else "model-team"
+    if isinstance(service, AgeKeyService):
+        service.enrol(principal, identity=tmp_path / "team.txt")
+    grants = [Grant(principal, key.master, purpose) for purpose in ("training", "reporting")]
+    for grant in grants:
+        service.grant(grant)
+    assert set(service.grants()) == set(grants)
+    before = ring.newest(key)
+    revoke_grants(settings, grants)
+    assert service.grants() == ()
+    assert ring.newest(key) > before
+    assert ring.unwrap(key, wrapped, {})
