@@ -145,10 +145,14 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(0.3):
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    self.commands.add("\0".join(process.cmdline()))
+            self._note_commands()
             for folder in self._folders:
                 self.seen.update(str(path) for path in everything(folder))
                 self._sweep.folder(folder, self._skip)
             self.passes += 1
+
+    def _note_commands(self) -> None:
+        with contextlib.suppress(psutil.Error):  # processes end while they are listed
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    self.commands.add("\0".join(process.cmdline()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -488,7 +489,14 @@ def test_shredding_asks_at_the_terminal(house: House, typed: str, exit_code: int
             more = process.stderr.read1(1000)  # type: ignore[attr-defined]
             assert more, asked
             asked += more
-        os.write(outer, typed.encode())
+        try:
+            for _ in range(120):  # a Ctrl-C between two instructions of Python is noticed only with the next one
+                os.write(outer, typed.encode())
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.5)
+                    break
+        finally:
+            process.kill()
         out, rest = process.communicate(timeout=60)
     os.close(outer)
     assert (process.returncode, out) == (exit_code, b"")
