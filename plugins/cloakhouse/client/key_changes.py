@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
+from cloakhouse.client.key_common import dry_run_option, installation, say, told
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import KeyServiceError
@@ -15,9 +16,6 @@ from cloakhouse.errors import KeyServiceError
 if TYPE_CHECKING:
     from cloakhouse.keys.protocol import KeyDescription, KeyName
     from cloakhouse.settings import Settings
-
-
-from cloakhouse.client.key_common import dry_run_option, installation, say, told
 
 ROTATED = (
     Heading("name", "master key", whole=True),

@@ -12,7 +12,6 @@ from cloakhouse.client import show
 from cloakhouse.errors import NotFound
 
 if TYPE_CHECKING:
-    from cloakhouse.keys.protocol import Grant
     from cloakhouse.settings import Settings
 
 
@@ -57,8 +56,3 @@ def told(output: str, facts: dict[str, Any], sentence: str) -> None:
         show.write_json(facts)
     else:
         say(sentence)
-
-
-def grant_out(grant: Grant) -> dict[str, str]:
-    """Return a grant as tables and JSON show it."""
-    return {"principal": grant.principal, "key": grant.name, "purpose": grant.purpose}

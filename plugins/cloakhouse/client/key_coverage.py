@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloakhouse.client import show
+from cloakhouse.client.key_common import installation, say
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import IntegrityError
 
 if TYPE_CHECKING:
     from cloakhouse.lake.coverage import Coverage, PlaceCoverage
-
-
-from cloakhouse.client.key_common import installation, say
 
 PARTS = (
     Heading("zone", whole=True),

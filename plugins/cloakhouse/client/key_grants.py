@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
+from cloakhouse.client.key_common import Change, current_settings, dry_run_option, installation, say, told
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cloakhouse.keys.protocol import Grant
-
-
-from cloakhouse.client.key_common import Change, current_settings, dry_run_option, grant_out, installation, say, told
 
 MASTERS = (
     Heading("name", "master key", whole=True),
@@ -55,7 +53,7 @@ def status(output: str) -> None:
     else:
         show.note("no master key yet: the first landing makes them")
     if found.grants:
-        show.write_table(GRANTS, [grant_out(grant) for grant in found.grants], title="Grants")
+        show.write_table(GRANTS, [grant.as_dict() for grant in found.grants], title="Grants")
     else:
         show.note("no grants: only the platform opens keys")
     if found.shredded:
@@ -148,7 +146,7 @@ def grant(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_ru
     if not dry_run:
         for each in wanted:
             service.grant(each)
-    facts = {"granted": [grant_out(g) for g in wanted], "dry_run": dry_run}
+    facts = {"granted": [g.as_dict() for g in wanted], "dry_run": dry_run}
     names = ", ".join(g.name for g in wanted)
     told(output, facts, f"{'would grant' if dry_run else 'granted'} {principal} {names} for {purpose}")
 
@@ -177,7 +175,7 @@ def revoke(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_r
         raise _no_such_grant(principal, zone, purpose)
     if not dry_run:
         revoke_grants(settings, wanted)
-    facts = {"revoked": [grant_out(g) for g in wanted], "dry_run": dry_run}
+    facts = {"revoked": [g.as_dict() for g in wanted], "dry_run": dry_run}
     names = ", ".join(g.name for g in wanted)
     told(output, facts, f"{'would revoke' if dry_run else 'revoked'} {names} from {principal} for {purpose}")
 

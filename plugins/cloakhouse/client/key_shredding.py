@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
+from cloakhouse.client.key_common import dry_run_option, installation, say, told
 from cloakhouse.client.options import output_option
 from cloakhouse.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from cloakhouse.keys.ring import KeyRing
-
-
-from cloakhouse.client.key_common import dry_run_option, installation, say, told
 
 
 @click.command()

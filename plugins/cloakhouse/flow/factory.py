@@ -61,12 +61,12 @@ def _feed_dag(contract: Contract) -> DAG:
             "reprocess": Param(False, type="boolean", description="pseudonymize what is up to date, too"),
         },
     ) as dag:
-        landed = _task("land")(tasks.land)(name)
-        _task("check_delivery", retries=0)(tasks.check_delivery)(name, landed)
-        request = _task("plan")(tasks.plan)(name)
+        landed = reference_task("land")(tasks.land)(name)
+        reference_task("check_delivery", retries=0)(tasks.check_delivery)(name, landed)
+        request = reference_task("plan")(tasks.plan)(name)
         job = SparkJobOperator(task_id="pseudonymize", dataset=name, job="pseudonymize", request=request)
         waits_for_all = {"trigger_rule": TriggerRule.NONE_FAILED, "outlets": [protected_asset(name)]}
-        valid = _task("validate", **waits_for_all)(tasks.validate_protected)(name)
+        valid = reference_task("validate", **waits_for_all)(tasks.validate_protected)(name)
         landed >> request >> job >> valid
     return dag
 
@@ -82,12 +82,12 @@ def _synthetic_dag(contract: Contract) -> DAG:
         default_args=DEFAULTS,
         tags=["cloakhouse", "synthetic", contract.purpose],
     ) as dag:
-        made = _task("synthesize")(tasks.synthesize)(name)
-        evidence = _task("validate")(tasks.validate_synthetic)(name, made)
-        _task("publish", outlets=[published_asset(name)])(tasks.publish)(name, evidence)
+        made = reference_task("synthesize")(tasks.synthesize)(name)
+        evidence = reference_task("validate")(tasks.validate_synthetic)(name, made)
+        reference_task("publish", outlets=[published_asset(name)])(tasks.publish)(name, evidence)
     return dag
 
 
-def _task(task_id: str, **settings: Any) -> Any:
+def reference_task(task_id: str, **settings: Any) -> Any:
     """Return the decorator of a task that returns one reference, stored as one XCom."""
     return task(task_id=task_id, multiple_outputs=False, **settings)

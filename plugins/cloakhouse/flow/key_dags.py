@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, task
 
 from cloakhouse.flow import tasks
+from cloakhouse.flow.factory import reference_task
 
 POKE_S = 300.0
 LONGEST_S = 7 * 24 * 3600.0
@@ -32,7 +33,7 @@ def _rotation() -> DAG:
         start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
         **_COMMON,
     ) as dag:
-        _task("rotate", retries=3)(tasks.rotate_keys)()
+        reference_task("rotate", retries=3)(tasks.rotate_keys)()
     return dag
 
 
@@ -75,7 +76,3 @@ _COMMON: dict[str, Any] = {
     "default_args": {"retry_delay": dt.timedelta(seconds=60), "execution_timeout": dt.timedelta(hours=4)},
     "tags": ["cloakhouse", "keys"],
 }
-
-
-def _task(task_id: str, **settings: Any) -> Any:
-    return task(task_id=task_id, multiple_outputs=False, **settings)

@@ -106,7 +106,7 @@ def plan(dataset: str, **context: Any) -> Reference:
     if request is None:
         Progress.of("pseudonymize", dataset).finish("nothing waits", rows=0)
         raise AirflowSkipException("no partition waits for pseudonymization")
-    return as_reference(request)
+    return request.as_dict()
 
 
 @explained("validate")
@@ -120,7 +120,7 @@ def validate_protected(dataset: str, **context: Any) -> Reference:
     if not waiting:
         Progress.of("validate", dataset).finish("nothing waits", rows=0)
         raise AirflowSkipException("no partition waits for validation")
-    evidence = as_reference(stage(settings, contract))
+    evidence = stage(settings, contract).as_dict()
     _tell_asset(context, {"partitions": len(waiting), "rows": sum(p.rows for p in waiting), **evidence})
     return evidence
 
@@ -138,7 +138,7 @@ def synthesize(dataset: str) -> Reference:
     manifest = stage(settings, contract)
     if manifest is None:
         raise AirflowSkipException("these inputs are published already")
-    return as_reference(manifest)
+    return manifest.as_dict()
 
 
 def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
@@ -164,7 +164,7 @@ def validate_synthetic(dataset: str, synthesis: Reference) -> Reference:
     from cloakhouse.stages.validate import validate_synthetic as stage
 
     settings, contract = _contract(dataset)
-    return as_reference(stage(settings, contract, from_reference(synthesis)))
+    return stage(settings, contract, ManifestRef.of(synthesis)).as_dict()
 
 
 @explained("publish")
@@ -173,8 +173,8 @@ def publish(dataset: str, evidence: Reference, **context: Any) -> Reference:
     from cloakhouse.stages.publish import publish as stage
 
     settings, contract = _contract(dataset)
-    version = stage(settings, contract, from_reference(evidence))
-    released = {**as_reference(version.manifest), "version": version.version, "rows": version.rows}
+    version = stage(settings, contract, ManifestRef.of(evidence))
+    released = {**version.manifest.as_dict(), "version": version.version, "rows": version.rows}
     _tell_asset(context, released)
     return released
 
@@ -185,7 +185,7 @@ def rotate_keys() -> Reference:
     from cloakhouse.stages.rotation import rotate_due
 
     settings = Settings.from_environment()
-    return as_reference(rotate_due(settings, settings.rotation_period, dt.datetime.now(dt.UTC)))
+    return rotate_due(settings, settings.rotation_period, dt.datetime.now(dt.UTC)).as_dict()
 
 
 @explained("rewrite")
@@ -197,18 +197,8 @@ def rewrite_keys(**context: Any) -> PokeReturnValue:
     settings, params = Settings.from_environment(), context["params"]
     result = rewrite(settings, KeyName(params["key"]), dt.timedelta(seconds=params["grace_s"]))
     log.info("rewrite of %s: %s", result.name, result.state)
-    done = as_reference(report(settings, "rewrite", result.as_dict())) if result.done else None
+    done = report(settings, "rewrite", result.as_dict()).as_dict() if result.done else None
     return PokeReturnValue(is_done=result.done, xcom_value=done)
-
-
-def as_reference(manifest: ManifestRef) -> Reference:
-    """Return `manifest` as tasks exchange it."""
-    return {"path": manifest.path, "sha256": manifest.sha256}
-
-
-def from_reference(reference: Reference) -> ManifestRef:
-    """Return the manifest reference that a task passed on."""
-    return ManifestRef(reference["path"], reference["sha256"])
 
 
 def _tell_asset(context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

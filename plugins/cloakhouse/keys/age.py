@@ -72,7 +72,7 @@ class AgeKeyService:
         """See KeyService.wrap."""
         keystore = self._keystore(create=True)
         if name not in keystore.masters:
-            keystore = self._change(lambda k: k if name in k.masters else new_version(k, name, self._me()))
+            keystore = self._change(lambda k: k if name in k.masters else new_version(k, name))
         version, master = self._master(keystore, name, None)
         nonce = os.urandom(12)
         return HEADER.pack(MAGIC, version, nonce) + AESGCM(master.reveal()).encrypt(
@@ -106,7 +106,7 @@ class AgeKeyService:
 
     def rotate(self, name: KeyName) -> KeyDescription:
         """See KeyService.rotate."""
-        return self._change(lambda k: new_version(k, name, self._me(), _usable(k, name))).masters[name].describe(name)
+        return self._change(lambda k: new_version(k, name, _usable(k, name))).masters[name].describe(name)
 
     def disable(self, name: KeyName) -> None:
         """See KeyService.disable. Until `enable`, only the platform keeps a sealed copy."""
@@ -129,7 +129,7 @@ class AgeKeyService:
 
         def change(keystore: Keystore) -> Keystore:
             if grant.name not in keystore.masters:
-                keystore = new_version(keystore, grant.name, self._me())
+                keystore = new_version(keystore, grant.name)
             _usable(keystore, grant.name)
             return granting(keystore, grant, self._me())
 

@@ -15,7 +15,7 @@ from cloakhouse.keys.keystore import PLATFORM, Keystore, Master, SealedVersion
 from cloakhouse.keys.protocol import Grant, KeyName, KeyState
 
 
-def new_version(keystore: Keystore, name: KeyName, me: Identity, before: Master | None = None) -> Keystore:
+def new_version(keystore: Keystore, name: KeyName, before: Master | None = None) -> Keystore:
     """Return the keystore with a fresh version of `name` after those of `before`, which stay."""
     versions = before.versions if before else ()
     number = versions[-1].version + 1 if versions else 1
@@ -65,7 +65,7 @@ def revoking(keystore: Keystore, grant: Grant, me: Identity) -> Keystore:
     if master.state is not KeyState.DESTROYED and not any(
         g.principal == grant.principal and g.name == grant.name for g in keystore.grants
     ):
-        keystore = new_version(keystore, grant.name, me, keystore.masters[grant.name])
+        keystore = new_version(keystore, grant.name, keystore.masters[grant.name])
     return keystore
 
 

@@ -62,6 +62,10 @@ class Grant:
     name: KeyName
     purpose: str
 
+    def as_dict(self) -> dict[str, str]:
+        """Return the grant as tables and JSON show it."""
+        return {"principal": self.principal, "key": self.name, "purpose": self.purpose}
+
 
 @dataclass(frozen=True)
 class Connection:

@@ -147,17 +147,15 @@ class TableStore:
         with self._opened(entry, columns, RowFilter.of(where)) as (file, projection):
             yield from projection.batches(file, rows)
 
-    def schema(self, entry: FileEntry) -> pa.Schema:
-        """Return the columns of one file and their types; takes the footer's key alone. Raises as `read`."""
-        with self._file(entry) as (file, _):
-            names = file.schema_arrow.names
-            return Projection.of(entry, file.schema_arrow, names, RowFilter(())).schema
+    def layout(self, entry: FileEntry) -> tuple[pa.Schema, dict[str, ColumnClass]]:
+        """Return the columns of one file with their types, and the class that each was written under.
 
-    def classes(self, entry: FileEntry) -> dict[str, ColumnClass]:
-        """Return the class that each column of one file was written under; takes the footer's key alone."""
+        Takes the footer's key alone. Raises as `read`.
+        """
         by_key_name = {column_class.key_name: column_class for column_class in ColumnClass}
-        with self._file(entry) as (_, keys):
-            return {column: by_key_name[use] for column, use in keys.classes.items()}
+        with self._file(entry) as (file, keys):
+            schema = Projection.of(entry, file.schema_arrow, file.schema_arrow.names, RowFilter(())).schema
+            return schema, {column: by_key_name[use] for column, use in keys.classes.items()}
 
     @contextlib.contextmanager
     def _opened(

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.dataset_keys import DatasetKey
 from cloakhouse.keys.ring import KeyRing
-from cloakhouse.lake.footer import Chunk, read_crypto
+from cloakhouse.lake.footer import read_crypto
 from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.modules import FormatError, KeyMaterial
 from cloakhouse.lake.parquet import FileEntry, TableStore
@@ -23,19 +23,19 @@ def key_versions(lake: Path, path: str, ring: KeyRing) -> dict[DatasetKey, int]:
     Read from the file's bytes. Raises IntegrityError for a file that is none or damaged, KeyServiceError.
     """
     found: dict[DatasetKey, int] = {}
-    materials, chunks = _materials(lake, path, ring)
-    for material in (*materials, *(chunk.material for chunk in chunks if chunk.material is not None)):
+    for material in _materials(lake, path, ring):
         key = DatasetKey.parse(material.key)
         version = ring.version_of(material.kek if material.kek is not None else material.wrapped)
         found[key] = min(version, found.get(key, version))
     return found
 
 
-def _materials(lake: Path, path: str, ring: KeyRing) -> tuple[tuple[KeyMaterial], tuple[Chunk, ...]]:
+def _materials(lake: Path, path: str, ring: KeyRing) -> list[KeyMaterial]:
     try:
         with (lake / path).open("rb") as stream:
             crypto = read_crypto(stream, (lake / path).stat().st_size)
-        return (crypto.material,), crypto.open_footer(ring)
+        own = [chunk.material for chunk in crypto.open_footer(ring) if chunk.material is not None]
+        return [crypto.material, *own]
     except (FormatError, OSError) as fault:
         raise IntegrityError(
             where=path,
@@ -57,7 +57,7 @@ def reencrypt_table(entry: FileEntry, store: TableStore) -> FileEntry:
     old = PurePosixPath(entry.path)
     stem = old.stem.split(MARK)[0]
     path = str(old.with_name(f"{stem}{MARK}{secrets.token_hex(4)}.parquet"))
-    with store.writing(path, store.schema(entry), store.classes(entry)) as (write, entries):
+    with store.writing(path, *store.layout(entry)) as (write, entries):
         for batch in store.batches(entry):
             write(batch)
     if entries[0].rows != entry.rows:

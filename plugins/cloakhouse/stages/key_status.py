@@ -50,7 +50,7 @@ class KeyStatus:
         """Return the fields, JSON-ready."""
         return {
             "masters": [master.as_dict() for master in self.masters],
-            "grants": [{"principal": g.principal, "key": g.name, "purpose": g.purpose} for g in self.grants],
+            "grants": [g.as_dict() for g in self.grants],
             "shredded": list(self.shredded),
         }
 

@@ -214,8 +214,9 @@ def test_schema_and_classes_take_the_footers_key_alone(store: TableStore, ring: 
         shutil.move(tmp_path / "dataset-keys" / "protected" / use, tmp_path / use)
     ring.forget()
     for given in (entry, empty):
-        assert store.schema(given).equals(described.schema, check_metadata=True)
-        assert store.classes(given) == CLASSES
+        schema, classes = store.layout(given)
+        assert schema.equals(described.schema, check_metadata=True)
+        assert classes == CLASSES
 
 
 def test_a_path_without_zone_and_dataset_is_refused(store: TableStore, lake: Path) -> None:
