@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WEEKS ?=
 PORT ?= 8080
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install machine system run test test-fast lint console bench clean distclean requirements
+.PHONY: help install machine system run test test-fast test-path test-stores test-console test-postgres test-cluster lint console bench clean distclean requirements
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,10 +35,27 @@ run: machine install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
 
 test: system install  ## lint, format, types, import layers, tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not path and not cluster and not stores and not browser" --cov --cov-report=term:skip-covered
+
+test-path: system install  ## the tests that run the whole path: its scheduler, its bytes, its interruptions
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m path
+
+test-stores: system install  ## the tests on PostgreSQL and S3 servers, and of a client without Airflow and Spark
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m stores
+
+test-console: system install  ## the tests that look at pages in a real Chromium, and at the console in a real Airflow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser
+
+test-postgres: system install  ## the tests of ledger and stages once more, all their control databases on PostgreSQL
+	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile \
+		-m "not path and not cluster and not spark and not airflow and not embedded and not browser" \
+		tests/unit/ledger tests/unit/stages
+
+test-cluster: system install  ## the tests on a standalone Spark cluster of a master and two workers
+	$(BIN)/python -m pytest -m cluster
 
 test-fast: install  ## the tests that need neither Spark nor Airflow
-	$(BIN)/python -m pytest -q -m "not spark and not airflow"
+	$(BIN)/python -m pytest -q -m "not spark and not airflow and not cluster and not path and not stores and not browser"
 
 lint: install  ## ruff, format check, mypy, import-linter
 	$(BIN)/ruff check .
@@ -48,15 +66,25 @@ lint: install  ## ruff, format check, mypy, import-linter
 console: machine install  ## Airflow with its UI on 127.0.0.1:8080 (PORT=n moves it)
 	@$(BIN)/cloakhouse console --port $(PORT)
 
-bench: machine install  ## measure the path: seconds, CPU, peak memory, ratios
-	$(BIN)/python -m tests.bench
+bench: machine install  ## measure seconds, CPU, memory, ratios; BENCH="--only tokens" takes a part
+	$(BIN)/python -m tests.bench $(BENCH)
 
 requirements: install  ## compile requirements.txt from pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
 clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
-	rm -rf var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf var docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 distclean: clean  ## clean, and remove .venv
 	rm -rf $(VENV)
+
+.PHONY: docs
+docs: install  ## write docs/treatments.md
+	@$(BIN)/cloakhouse contracts treatments --output markdown > docs/treatments.md.new
+	@mv docs/treatments.md.new docs/treatments.md
+
+.PHONY: api
+api: install  ## write API reference pages from docstrings to docs/api
+	@$(BIN)/python infra/api_pages.py docs/api
+	@echo "docs/api/index.html"

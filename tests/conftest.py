@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support import databases
+from tests.support.browser import there_is_chromium
 from tests.support.service_pkcs11 import there_is_softhsm
 
 from cloakhouse.errors import MissingDependency
@@ -41,16 +43,23 @@ class Need:
 
 NEEDS = (
     Need("spark", "Java 17 or newer", there_is_java, "apt-get install openjdk-17-jre-headless"),
+    Need("browser", "Chromium", there_is_chromium, "apt-get install chromium"),
     Need("hsm", "SoftHSM2", there_is_softhsm, "apt-get install softhsm2"),
 )
 NOT_RUN = pytest.StashKey[dict[Need, list[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the Airflow that test modules import a home of its own, so that none appears in the user's folder."""
+    """Give the Airflow that test modules import a home of its own, so that none appears in the user's folder.
+
+    And no test prints to a terminal: the width that somebody's has, or that pytest-xdist gives its workers, is let go.
+    """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     home = tempfile.mkdtemp(prefix="airflow-of-tests-")
     os.environ["AIRFLOW_HOME"] = home
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    databases.choose()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

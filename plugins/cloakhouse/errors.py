@@ -129,6 +129,20 @@ class NotFound(CloakhouseError):
     exit_code = 5
 
 
+class VersionWithdrawn(CloakhouseError):
+    """A version was withdrawn: nobody reads it any more, and everyone who asks is told why."""
+
+    kind = "withdrawn"
+    exit_code = 3
+
+
+class VersionGone(CloakhouseError):
+    """A version was expired, or its files are collected."""
+
+    kind = "gone"
+    exit_code = 5
+
+
 class KeyServiceError(CloakhouseError):
     """A key can't be used: missing, refused, unreachable, or the wrong one."""
 

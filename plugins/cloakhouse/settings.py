@@ -10,6 +10,11 @@ from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
 
+LIMIT = "CLOAKHOUSE_DETOKENIZE_LIMIT"
+CACHE_LIMIT = "CLOAKHOUSE_CACHE_BYTES"
+VARIABLES = {"store": "LAKE"}  # where the name of the variable is not that of the attribute
+ADVICE = {"CLOAKHOUSE_ROTATION_DAYS": "; NIST SP 800-57 Part 1 Rev. 5, section 5.3.6, tells how to choose it"}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,7 +28,12 @@ class Settings:
         identity: identity file of whoever asks (CLOAKHOUSE_IDENTITY); None is the platform's own.
         purpose: what keys are asked for (CLOAKHOUSE_PURPOSE, default `operations`); grants name it.
         rotation_days: age at which master keys are rotated (CLOAKHOUSE_ROTATION_DAYS, default 90).
+        policy: the access policy (CLOAKHOUSE_POLICY, default `dags/access.yaml`).
+        detokenize_limit: values an hour that one principal may detokenize (CLOAKHOUSE_DETOKENIZE_LIMIT, default 1000).
         database: SQLAlchemy URL of the control database (CLOAKHOUSE_DATABASE, default SQLite in `home`).
+        store: where the lake's objects are (CLOAKHOUSE_LAKE): empty is the folder `lake` in `home`; or `s3://...`.
+        cache: folder of copies from an S3 server, encrypted as there (CLOAKHOUSE_CACHE); None is `cache` in `home`.
+        cache_bytes: what these copies may take together (CLOAKHOUSE_CACHE_BYTES, default 10 GiB).
         project: the checkout: holds dags, plugins, spark_jobs, infra.
     """
 
@@ -33,9 +43,14 @@ class Settings:
     keys: str
     database: str = field(repr=False)
     project: Path
+    policy: Path
     identity: Path | None = None
     purpose: str = "operations"
     rotation_days: int = 90
+    detokenize_limit: int = 1_000
+    store: str = ""
+    cache: Path | None = None
+    cache_bytes: int = 10 << 30
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -50,36 +65,48 @@ class Settings:
             keys=_absolute(env.get("CLOAKHOUSE_KEYS") or f"age:{home / 'keystore'}"),
             database=env.get("CLOAKHOUSE_DATABASE") or f"sqlite:///{home / 'control.db'}",
             project=project,
+            policy=Path(env.get("CLOAKHOUSE_POLICY") or project / "dags" / "access.yaml").resolve(),
             identity=Path(identity).expanduser().resolve() if (identity := env.get("CLOAKHOUSE_IDENTITY")) else None,
             purpose=env.get("CLOAKHOUSE_PURPOSE") or "operations",
-            rotation_days=_days(env.get("CLOAKHOUSE_ROTATION_DAYS") or "90"),
+            rotation_days=_whole("CLOAKHOUSE_ROTATION_DAYS", env.get("CLOAKHOUSE_ROTATION_DAYS") or "90", 1, 3_650),
+            detokenize_limit=_whole(LIMIT, env.get(LIMIT) or "1000", 0, 10_000_000),
+            store=env.get("CLOAKHOUSE_LAKE") or "",
+            cache=Path(cache).expanduser().resolve() if (cache := env.get("CLOAKHOUSE_CACHE")) else None,
+            cache_bytes=_whole(CACHE_LIMIT, env.get(CACHE_LIMIT) or str(10 << 30), 0, 1 << 50),
         )
 
     def with_home(self, home: Path) -> Settings:
-        """Return the same settings for another home, with its own keystore and control database."""
-        return replace(self, home=home, keys=f"age:{home / 'keystore'}", database=f"sqlite:///{home / 'control.db'}")
+        """Return the same settings for another home, with its own keystore, control database, lake and cache."""
+        database = f"sqlite:///{home / 'control.db'}"
+        return replace(self, home=home, keys=f"age:{home / 'keystore'}", database=database, store="", cache=None)
 
     def as_dict(self) -> dict[str, str]:
         """Return the settings as texts; `from_dict` reads them back."""
         return {key: "" if value is None else str(value) for key, value in asdict(self).items()}
 
+    def for_workers(self) -> dict[str, str]:
+        """Return the settings for workers: the database's URL may hold a password, and they don't need it."""
+        return {**self.as_dict(), "database": ""}
+
     @classmethod
     def from_dict(cls, fields: Mapping[str, str]) -> Settings:
         """Return the settings that `as_dict` gave."""
-        paths = {k: Path(fields[k]) for k in ("home", "contracts", "expectations", "project")}
-        identity = Path(fields["identity"]) if fields["identity"] else None
+        paths = {k: Path(fields[k]) for k in ("home", "contracts", "expectations", "project", "policy")}
+        paths |= {k: Path(fields[k]) for k in ("identity", "cache") if fields[k]}
         return cls(
             keys=fields["keys"],
             database=fields["database"],
-            identity=identity,
             purpose=fields["purpose"],
             rotation_days=int(fields["rotation_days"]),
+            detokenize_limit=int(fields["detokenize_limit"]),
+            store=fields["store"],
+            cache_bytes=int(fields["cache_bytes"]),
             **paths,
         )
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables from which a child process reads the same settings."""
-        return {f"CLOAKHOUSE_{key.upper()}": value for key, value in self.as_dict().items()}
+        return {f"CLOAKHOUSE_{VARIABLES.get(key, key.upper())}": value for key, value in self.as_dict().items()}
 
     @property
     def rotation_period(self) -> dt.timedelta:
@@ -97,14 +124,34 @@ class Settings:
         return self.home / "lake"
 
     @property
-    def token_root(self) -> Path:
-        """File of the wrapped root of the token keys."""
-        return self.home / "token-root.json"
+    def copies(self) -> Path:
+        """Folder of the copies from an S3 server."""
+        return self.cache or self.home / "cache"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the locks that processes of this home take."""
+        return self.home / "locks"
+
+    @property
+    def token_roots(self) -> Path:
+        """Folder of the wrapped roots of the token keys."""
+        return self.home / "token-roots"
+
+    @property
+    def signing_keys(self) -> Path:
+        """Folder of the wrapped signing keys and their public halves."""
+        return self.home / "signing-keys"
 
     @property
     def dataset_keys(self) -> Path:
         """Folder of the wrapped dataset keys."""
         return self.home / "dataset-keys"
+
+    @property
+    def key_shares(self) -> Path:
+        """Folder of the dataset keys that are shared with roles."""
+        return self.home / "key-shares"
 
     def temporary(self) -> Path:
         """Return the folder for temporary files: TMPDIR where set, else `tmp` in home; made if need be."""
@@ -120,13 +167,13 @@ def _absolute(keys: str) -> str:
     return f"age:{Path(rest).expanduser().resolve()}" if scheme == "age" and rest else keys
 
 
-def _days(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 3_650:
+def _whole(name: str, text: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
         raise ConfigurationError(
-            where="CLOAKHOUSE_ROTATION_DAYS",
-            expected="a whole number of days, 1 to 3650",
+            where=name,
+            expected=f"a whole number, {low} to {high}",
             found="another text",
             not_done="nothing was started",
-            remedy="correct the setting; NIST SP 800-57 Part 1 Rev. 5, section 5.3.6, tells how to choose it",
+            remedy="correct the setting" + ADVICE.get(name, ""),
         )
     return int(text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloakhouse.errors import ConfigurationError
 from cloakhouse.settings import Settings
 
 
@@ -45,7 +46,7 @@ def test_another_home_has_its_own_keys_and_database(tmp_path: Path) -> None:
     assert (moved.home, moved.contracts) == (tmp_path, base.contracts)
     assert str(tmp_path) in moved.keys
     assert str(tmp_path) in moved.database
-    assert moved.token_root.parent == tmp_path
+    assert moved.token_roots.parent == tmp_path
 
 
 def test_temporary_files_go_where_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +56,18 @@ def test_temporary_files_go_where_they_are_sent(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
     assert settings.temporary() == tmp_path / "elsewhere"
     assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_the_limit_of_detokenization(tmp_path: Path) -> None:
+    name = "CLOAKHOUSE_DETOKENIZE_LIMIT"
+    assert Settings.from_environment({}).detokenize_limit == 1_000
+    for text in ("0", "250", "10000000"):
+        settings = Settings.from_environment({name: text, "CLOAKHOUSE_HOME": str(tmp_path)})
+        assert settings.detokenize_limit == int(text)
+        assert settings.environment()[name] == text
+        assert Settings.from_dict(settings.as_dict()) == settings
+    for text in ("-1", "10000001", "many", "1e3", "1_000", " 5", "\u0665"):
+        with pytest.raises(ConfigurationError) as refusal:
+            Settings.from_environment({name: text})
+        assert (refusal.value.where, refusal.value.found) == (name, "another text")
+        assert refusal.value.remedy == "correct the setting"
