@@ -165,6 +165,15 @@ class AgeKeyService:
         self._change(change)
         return recipient
 
+    def principal(self) -> str | None:
+        """Return the name of whoever asks; None for an identity that isn't enrolled. Raises KeyServiceError."""
+        return self._keystore().principal(self._me().recipient)
+
+    @property
+    def unmade(self) -> bool:
+        """Whether the platform asks and has no identity yet: keystore and identity are made when it first wraps."""
+        return self._identity_file == self._files.platform and not self._identity_file.exists()
+
     def connection(self) -> Connection:
         """See KeyService.connection."""
         self._keystore()

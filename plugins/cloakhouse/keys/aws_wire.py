@@ -78,8 +78,8 @@ def open_client(place: Place, patience: Patience) -> Any:
         raise misconfigured("`region=`, or a region in the AWS configuration", "neither") from None
     except ValueError:
         raise misconfigured("an endpoint whose host is a DNS name or an address", "another form") from None
-    _put_session(client, place, context, patience)
-    _silence()
+    put_session(client, place, context, patience)
+    silence_wire()
     return client
 
 
@@ -104,7 +104,7 @@ def connection(place: Place, client: Any, patience: Patience) -> Connection:
     return Connection(endpoint, "HTTP (loopback)", "none", leaves_process=True)
 
 
-def _put_session(client: Any, place: Place, context: ssl.SSLContext, patience: Patience) -> None:
+def put_session(client: Any, place: Place, context: ssl.SSLContext, patience: Patience) -> None:
     try:
         before = client._endpoint.http_session
         session = Session(
@@ -133,7 +133,7 @@ def _above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
-def _silence() -> None:
+def silence_wire() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.split(".")[0] in ("botocore", "boto3"):
             logging.getLogger(name).addFilter(_above_debug)

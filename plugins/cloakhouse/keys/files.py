@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from cloakhouse.errors import CloakhouseError, StageError, StorageError
@@ -18,7 +18,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = ".tmp"
 
 
-def storage_error(fault: OSError, path: Path, not_done: str) -> CloakhouseError:
+def storage_error(fault: OSError, path: PurePath, not_done: str) -> CloakhouseError:
     """Return `fault` as an error for people: what the disk refused, and what to do."""
     if fault.errno in NO_SPACE:
         return StorageError(
@@ -55,27 +55,45 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
+def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Yield the new file `path`, which is flushed and fsynced as the block ends. Raises OSError."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def staged(path: Path, not_done: str) -> Iterator[Path]:
+    """Yield a new name beside `path`; the file that the block makes there becomes `path` in one step as it ends.
+
+    The block fsyncs the file; the rename and its folder are made durable here, and nothing stays when the block fails.
+    Raises StorageError, with `not_done`, for what the disk refuses.
+    """
+    temporary = temporary_beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as fault:
+        raise storage_error(fault, path, not_done) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """Yield a file that becomes `path` in one step when the block ends, or vanishes when it fails.
 
     Written under a temporary name, flushed, fsynced, renamed, and the folder fsynced: after a crash `path`
     is the old file or the new one. Raises StorageError for what the disk refuses.
     """
-    temporary = temporary_beside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        fsync_folder(path.parent)
-    except OSError as fault:
-        raise storage_error(fault, path, "the file was not written; what stood there before still stands") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    not_done = "the file was not written; what stood there before still stands"
+    with staged(path, not_done) as temporary, new_file(temporary, mode) as stream:
+        yield stream
 
 
 def create_once(path: Path, content: bytes, mode: int = 0o600) -> bool:
@@ -87,11 +105,8 @@ def create_once(path: Path, content: bytes, mode: int = 0o600) -> bool:
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as stream:
+        with new_file(temporary, mode) as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
         try:
             os.link(temporary, path)
         except FileExistsError:

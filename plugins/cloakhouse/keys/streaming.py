@@ -133,6 +133,9 @@ class DecryptingReader(io.RawIOBase):
 
     Raises IntegrityError from `readinto` when the stream was changed, truncated, reordered, belongs to other
     associated data, or is not an encrypted stream; so does every later call. Memory: two segments.
+
+    It can be set to any byte of the plaintext where its source can seek: from there on the segments are checked as
+    ever, those before it are not looked at.
     """
 
     def __init__(self, source: Source, key: SecretKey, associated_data: bytes, name: str) -> None:
@@ -141,6 +144,7 @@ class DecryptingReader(io.RawIOBase):
         self._name = name
         self._index = 0
         self._sealed = pages.buffer(SEGMENT + 1)  # a segment and the byte after it
+        self._origin = source.tell() if isinstance(source, io.IOBase) and source.seekable() else 0
         header = bytes(self._sealed[: self._fill(0, HEADER)])
         if len(header) != HEADER or header[0] != HEADER:
             raise self._broken("the header of an encrypted stream", "other bytes")
@@ -152,11 +156,46 @@ class DecryptingReader(io.RawIOBase):
         self._carried = 0  # bytes of the segment after it that are there already: 1, or 0 at the start
         self._last = False
         self._done = False
+        self._position = 0
         self._failed: IntegrityError | None = None
 
     def readable(self) -> bool:
         """Always true."""
         return True
+
+    def seekable(self) -> bool:
+        """Return whether the source can seek."""
+        return isinstance(self._source, io.IOBase) and self._source.seekable()
+
+    def tell(self) -> int:
+        """Return the place in the plaintext (bytes)."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to byte `offset` of the plaintext and return it. Raises UnsupportedOperation, as `readinto` else."""
+        if whence != io.SEEK_SET or not isinstance(self._source, io.IOBase):
+            raise io.UnsupportedOperation("only from the start")
+        if self._failed is not None:
+            raise self._failed
+        self._index, inside = divmod(HEADER + offset, SEGMENT - TAG)
+        inside -= 0 if self._index else HEADER
+        self._source.seek(self._origin + (self._index * SEGMENT or HEADER))
+        self._waiting = self._carried = 0
+        self._done, self._plain = False, self._own[:0]
+        if inside:
+            self._skip(inside)
+        self._position = offset
+        return offset
+
+    def _skip(self, inside: int) -> None:
+        """Have the rest of the next segment wait, from its byte `inside` on."""
+        self._next()
+        size = self._waiting - TAG
+        if inside > size:
+            self._failed = self._broken("a byte to begin at", "the end before it")
+            raise self._failed
+        self._open(self._own[:size])
+        self._plain = self._own[inside:size]
 
     def readinto(self, buffer: Buffer) -> int:
         """Fill `buffer` with plaintext; return the number of bytes, 0 at the end.
@@ -177,6 +216,7 @@ class DecryptingReader(io.RawIOBase):
                 self._open(self._own[:size])
                 self._plain = self._own[:size]
                 done = self._give(target)
+        self._position += done
         return done
 
     def _give(self, target: memoryview) -> int:

@@ -106,6 +106,15 @@ def bitmap(valid: NDArray[np.bool_] | None) -> pa.Buffer | None:
     return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
+def fresh(size: int) -> NDArray[np.uint8]:
+    """Return uint8[size] of unspecified content for a result that is written in full.
+
+    It comes from Arrow's memory pool, which keeps large pieces to use them again: pages that the system has to hand out
+    cost as much as the cipher.
+    """
+    return np.frombuffer(pa.allocate_buffer(size), np.uint8)
+
+
 def byte_column(values: pa.Array) -> ByteColumn:
     """Return a view, without a copy, of a string, large_string, binary or large_binary array."""
     wide = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)

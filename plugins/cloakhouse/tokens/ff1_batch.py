@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloakhouse.tokens.aes import BLOCK, AesPermutation, Blocks
+from cloakhouse.tokens.ff1_numerals import Numerals, cells
 from cloakhouse.tokens.ff1_reference import ROUNDS, Ff1Shape
 
 _Words = NDArray[np.uint64]
@@ -27,22 +28,30 @@ class Ff1Batch:
 
     def __init__(self, aes: AesPermutation, shape: Ff1Shape, rows: int) -> None:
         self._aes, self._shape = aes, shape
+        self._numerals = Numerals(shape.radix, rows)
         self._input, self._output = Blocks(rows), Blocks(rows)
         self._high = np.zeros(rows, np.uint64)  # the chain's state XOR the fixed part of Q's last block, per row
         self._low = np.zeros(rows, np.uint64)
+        self._halves = np.zeros((2, rows), np.uint64)
         self._word, self._quotient = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)
         wide = shape.stream_bytes > 8
         self._carry = [_carry_tables(shape.modulus(i)) if wide else [] for i in (0, 1)]
+        if not shape.tweak_bytes:  # then Q's fixed part is one block of zeros: the state is the same for all rows
+            first = np.frombuffer(aes.one(shape.first_block), ">u8")
+            self._high[:], self._low[:] = first[0], first[1]
+            self._input.big[:, 0] = first[0]
 
-    def run(self, numerals: _Bytes, tweaks: _Bytes, *, decrypt: bool) -> _Bytes:
-        """Return the encrypted, or decrypted, numerals: uint8[rows, n] for uint8[rows, n].
+    def run(self, numerals: _Bytes, tweaks: _Bytes, result: _Bytes, *, decrypt: bool) -> None:
+        """Write the encrypted, or decrypted, numerals into `result`; all three are uint8[rows, ...], views or not.
 
-        `tweaks` is uint8[rows, t].
+        `numerals` and `result`, which may be the same, have n columns, and `tweaks` has t.
         """
-        shape = self._shape
-        self._start(tweaks)
-        a = _numbers(numerals[:, : shape.left], shape.radix)
-        b = _numbers(numerals[:, shape.left :], shape.radix)
+        shape, rows = self._shape, len(numerals)
+        if shape.tweak_bytes:
+            self._start(tweaks)
+        a, b = self._halves[:, :rows]
+        self._numerals.read(numerals[:, : shape.left], a)
+        self._numerals.read(numerals[:, shape.left :], b)
         for i in reversed(range(ROUNDS)) if decrypt else range(ROUNDS):
             modulus = np.uint64(shape.modulus(i))
             if decrypt:
@@ -52,27 +61,24 @@ class Ff1Batch:
             else:
                 a += self._round(i, b)
                 a, b = b, self._below(a, modulus)
-        result = np.empty_like(numerals, order="C")
-        _write_numerals(a, shape.radix, result[:, : shape.left])
-        _write_numerals(b, shape.radix, result[:, shape.left :])
-        return result
+        self._numerals.write(a, result[:, : shape.left])
+        self._numerals.write(b, result[:, shape.left :])
 
     def _start(self, tweaks: _Bytes) -> None:
         """Chain P and every block of Q but the last; keep the state XOR the fixed part of the last."""
         rows, source, state = len(tweaks), self._input, self._output
         size = self._shape.tweak_bytes + self._shape.padding + 1 + self._shape.number_bytes
         q = np.zeros((rows, size), np.uint8)
-        q[:, : self._shape.tweak_bytes] = tweaks
-        first = np.frombuffer(self._aes.one(self._shape.first_block), np.uint64)
-        state.words[:rows] = first
+        cells(q[:, : self._shape.tweak_bytes])[:] = cells(tweaks)
+        state.cells[:rows] = np.frombuffer(self._aes.one(self._shape.first_block), "V16")[0]
         for start in range(0, size - BLOCK, BLOCK):
-            source.raw[: BLOCK * rows].reshape(rows, BLOCK)[:] = q[:, start : start + BLOCK]
+            source.cells[:rows] = cells(q[:, start : start + BLOCK])
             source.words[:rows] ^= state.words[:rows]
             self._aes.apply(source, state, rows)
-        last = np.ascontiguousarray(q[:, size - BLOCK :]).view(">u8")
-        np.bitwise_xor(state.big[:rows, 0], last[:, 0], out=self._high[:rows])
-        np.bitwise_xor(state.big[:rows, 1], last[:, 1], out=self._low[:rows])
-        source.big[:rows, 0] = self._high[:rows]
+        source.cells[:rows] = cells(q[:, size - BLOCK :])
+        source.words[:rows] ^= state.words[:rows]
+        self._high[:rows] = source.big[:rows, 0]
+        self._low[:rows] = source.big[:rows, 1]
 
     def _round(self, i: int, half: _Words) -> _Words:
         """Return y mod radix^m of round i (steps 6.i to 6.iv)."""
@@ -111,20 +117,3 @@ class Ff1Batch:
 def _carry_tables(modulus: int) -> list[_Words]:
     """Return, for each byte position k above 2^64, byte * 2^(64 + 8k) mod modulus by byte."""
     return [np.array([(byte << (64 + 8 * k)) % modulus for byte in range(256)], np.uint64) for k in range(4)]
-
-
-def _numbers(numerals: _Bytes, radix: int) -> _Words:
-    columns = np.ascontiguousarray(numerals.T)
-    numbers: _Words = columns[0].astype(np.uint64)
-    for column in columns[1:]:
-        numbers *= np.uint64(radix)
-        numbers += column
-    return numbers
-
-
-def _write_numerals(numbers: _Words, radix: int, target: _Bytes) -> None:
-    base = np.uint64(radix)
-    for position in reversed(range(target.shape[1])):
-        quotient = numbers // base
-        target[:, position] = numbers - quotient * base
-        numbers = quotient

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cloakhouse.errors import ContractError
 from cloakhouse.tokens.arrays import ByteColumn
+from cloakhouse.tokens.ff1_luhn import INVALID_SUM, Luhn, luhn_sums
 
 DIGITS = "0123456789"
 MIN_DOMAIN = 1_000_000
@@ -28,11 +29,13 @@ class Verdict:
     too_long: NDArray[np.bool_]
     foreign: NDArray[np.bool_]
     """Has a character outside the alphabet; only judged where the length is right."""
+    unchecked: NDArray[np.bool_]
+    """Has a Luhn sum other than the settings demand; only judged where the characters are right."""
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
         """True where the value can be encrypted, or is null."""
-        return ~(self.too_short | self.too_long | self.foreign)
+        return ~(self.too_short | self.too_long | self.foreign | self.unchecked)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Ff1Format:
     """Characters that stay in clear at the end."""
     kept_alphabet: str | None = None
     """Characters that kept positions may hold; None for `alphabet`."""
+    luhn: Luhn | None = None
+    """With a value, the last free digit isn't encrypted but chosen, so that the whole number is Luhn-valid, or not."""
 
     def __post_init__(self) -> None:
         letters = self.alphabet
@@ -56,6 +61,10 @@ class Ff1Format:
             raise _unusable("kept lengths from 0", f"{self.keep_prefix} and {self.keep_suffix}")
         if self.kept_alphabet is not None and not self.kept_alphabet.isascii():
             raise _unusable("an ASCII alphabet for kept characters", "other characters")
+        if self.luhn not in (None, "valid", "invalid"):
+            raise _unusable("luhn `valid`, `invalid` or none", "another word")
+        if self.luhn and not (letters == DIGITS and set(self.kept_alphabet or DIGITS) <= set(DIGITS)):
+            raise _unusable("the alphabet 0123456789 for a number with a Luhn digit", "another alphabet")
 
     @property
     def radix(self) -> int:
@@ -73,7 +82,16 @@ class Ff1Format:
         length = 2
         while self.radix**length < MIN_DOMAIN:
             length += 1
-        return self.kept + length
+        return self.kept + self.chosen + length
+
+    @property
+    def chosen(self) -> int:
+        """Free characters that are chosen, not encrypted: 1 with `luhn`, at the end of the free ones."""
+        return int(self.luhn is not None)
+
+    def luhn_sum(self, *, encrypted: bool) -> int:
+        """Return the Luhn sum mod 10 of plain, or of encrypted, numbers."""
+        return INVALID_SUM if encrypted and self.luhn == "invalid" else 0
 
     def tweaks(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the kept characters of values of one length, uint8[rows, kept]: the prefix, then the suffix."""
@@ -81,20 +99,26 @@ class Ff1Format:
 
     def middle(self, length: int) -> slice:
         """Return where the encrypted characters of a value of `length` stand."""
-        return slice(self.keep_prefix, length - self.keep_suffix)
+        return slice(self.keep_prefix, length - self.keep_suffix - self.chosen)
 
-    def codes(self, column: ByteColumn) -> NDArray[np.uint8]:
-        """Return the numeral of every byte of the column, 255 for a byte outside the alphabet."""
-        text = column.data[column.offsets[0] : column.offsets[-1]].tobytes()
-        return np.frombuffer(text.translate(self._numerals), np.uint8)
+    def codes(self, text: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the numeral of every byte of uint8[n]; 255 for a byte outside the alphabet."""
+        if self._run is None:
+            return np.frombuffer(text.tobytes().translate(self._numerals), np.uint8)
+        codes = text - self._run  # what stands before the run wraps round to a number behind it
+        if codes.max(initial=0) >= self.radix:
+            codes[codes >= self.radix] = _FOREIGN
+        return codes
 
     def characters(self, numerals: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the character of every numeral, in an array of the same shape."""
+        if self._run is not None:
+            return numerals + self._run
         table = self.alphabet.encode().ljust(256, b"\0")
         return np.frombuffer(numerals.tobytes().translate(table), np.uint8).reshape(numerals.shape)
 
-    def judge(self, column: ByteColumn, codes: NDArray[np.uint8]) -> Verdict:
-        """Return which values can be encrypted; `codes` are the column's."""
+    def judge(self, column: ByteColumn, codes: NDArray[np.uint8], *, encrypted: bool = False) -> Verdict:
+        """Return which values can be encrypted, or are what encryption gives; `codes` are the column's."""
         offsets = column.offsets.astype(np.int64) - int(column.offsets[0])
         lengths = np.diff(offsets)
         present = column.valid if column.valid is not None else np.ones(len(column), np.bool_)
@@ -102,7 +126,13 @@ class Ff1Format:
         too_long = present & (lengths > MAX_LENGTH)
         foreign = present & ~too_short & ~too_long
         foreign &= self._has_foreign(column, codes, offsets, foreign)
-        return Verdict(too_short, too_long, foreign)
+        unchecked = present & ~too_short & ~too_long & ~foreign
+        if self.luhn:
+            wanted = self.luhn_sum(encrypted=encrypted)
+            unchecked[unchecked] = _sums(codes, offsets[:-1][unchecked], lengths[unchecked]) != wanted
+        else:
+            unchecked[:] = False
+        return Verdict(too_short, too_long, foreign, unchecked)
 
     def _has_foreign(
         self, column: ByteColumn, codes: NDArray[np.uint8], offsets: NDArray[np.int64], judged: NDArray[np.bool_]
@@ -119,7 +149,13 @@ class Ff1Format:
         found[judged] = _any(outside, inner, end) | _any(outside_kept, start, inner) | _any(outside_kept, end, stop)
         return found
 
-    @property
+    @cached_property
+    def _run(self) -> np.uint8 | None:
+        """The first character if all follow one another in ASCII, as digits do: then codes are a subtraction."""
+        first = ord(self.alphabet[0])
+        return np.uint8(first) if self.alphabet == "".join(map(chr, range(first, first + self.radix))) else None
+
+    @cached_property
     def _numerals(self) -> bytes:
         table = bytearray([_FOREIGN]) * 256
         for numeral, letter in enumerate(self.alphabet.encode()):
@@ -131,6 +167,16 @@ def _any(flags: NDArray[np.bool_], start: NDArray[np.int64], stop: NDArray[np.in
     """Return, per range start to stop, whether a flag in it is set."""
     counts = np.concatenate([[0], np.cumsum(flags)])
     result: NDArray[np.bool_] = counts[stop] > counts[start]
+    return result
+
+
+def _sums(codes: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the Luhn sums of values of any lengths, one length after the other."""
+    result = np.zeros(len(starts), np.uint8)
+    for length in np.flatnonzero(np.bincount(lengths)).tolist() if len(lengths) else []:
+        chosen = lengths == length
+        cells = np.ndarray(len(codes) - length + 1, f"V{length}", codes, 0, (1,))
+        result[chosen] = luhn_sums(cells[starts[chosen]].view(np.uint8).reshape(-1, length))
     return result
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cloakhouse.errors import ContractError
 from cloakhouse.tokens.arrays import UNNAMED, is_text, per_chunk, require
+from cloakhouse.tokens.refusals import unusable
 
 
 def mask(
@@ -25,14 +25,8 @@ def mask(
     TreatmentError if the column isn't text.
     """
     if keep_prefix < 0 or keep_suffix < 0 or len(char) != 1:
-        raise ContractError(
-            code="mask",
-            where="mask settings",
-            expected="kept lengths from 0 and one masking character",
-            found=f"kept lengths {keep_prefix} and {keep_suffix}, {len(char)} masking characters",
-            not_done="no value was treated",
-            remedy="correct the column's treatment in the contract",
-        )
+        found = f"kept lengths {keep_prefix} and {keep_suffix}, {len(char)} masking characters"
+        raise unusable("mask", "mask settings", "kept lengths from 0 and one masking character", found)
     require(values, is_text, column, "a text column")
     kept = keep_prefix + keep_suffix
 

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from cloakhouse.errors import KeyServiceError
 from cloakhouse.keys.age import AgeKeyService
-from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.protocol import KeyName
+from cloakhouse.keys.derive import KeyUse, TokenKeys
+from cloakhouse.keys.protocol import TOKENS, KeyName
 from cloakhouse.keys.secret import SecretKey
 
 NAMES = st.text(min_size=1, max_size=12).map(KeyName)
 CONTEXTS = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3)
+Words = tuple[str, str, str, str]
 WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
 
 
@@ -48,14 +49,13 @@ def test_any_bytes_in_place_of_a_wrapped_key_are_refused(junk: bytes) -> None:
 @pytest.fixture(scope="module")
 def token_keys(tmp_path_factory: pytest.TempPathFactory) -> TokenKeys:
     home = tmp_path_factory.mktemp("home")
-    keys = TokenKeys(AgeKeyService(home / "keystore"), home / "root.json")
-    keys.ensure_root()
+    keys = TokenKeys(AgeKeyService(home / "keystore"), home / "token-roots")
+    keys.create(TOKENS)
     return keys
 
 
 @settings(max_examples=200)
-@given(st.tuples(WORDS, WORDS, WORDS), st.tuples(WORDS, WORDS, WORDS))
-def test_keys_are_equal_only_for_equal_triples(
-    token_keys: TokenKeys, a: tuple[str, str, str], b: tuple[str, str, str]
-) -> None:
-    assert (token_keys.key(*a).reveal() == token_keys.key(*b).reveal()) == (a == b)
+@given(st.tuples(WORDS, WORDS, WORDS, WORDS), st.tuples(WORDS, WORDS, WORDS, WORDS))
+def test_keys_are_equal_only_for_equal_uses(token_keys: TokenKeys, a: Words, b: Words) -> None:
+    found = [token_keys.key(KeyUse(TOKENS, *words)).reveal()[:32] for words in (a, b)]
+    assert (found[0] == found[1]) == (a == b)

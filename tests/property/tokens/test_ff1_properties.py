@@ -19,7 +19,14 @@ from cloakhouse.tokens.ff1_format import Ff1Format
 from cloakhouse.tokens.ff1_reference import Ff1Shape, ff1_one
 
 KEY = SecretKey(bytes(range(32)))
-ALPHABETS = ["01", "cba", DIGITS, "0123456789abcdef", DIGITS + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+ALPHABETS = [
+    "01",
+    "cba",
+    DIGITS,
+    "0123456789abcdef",
+    "abcdefghijklmnopqrstuvwxyz",
+    DIGITS + "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+]
 TYPES = st.sampled_from([pa.string(), pa.large_string()])
 
 
@@ -115,3 +122,34 @@ def test_card_numbers_keep_their_format(cards: list[str]) -> None:
         assert (sealed[:6], sealed[-4:], len(sealed)) == (card[:6], card[-4:], 16)
         assert set(sealed) <= set(DIGITS)
     assert len(set(treated)) == len(set(cards))
+
+
+@given(
+    st.lists(st.text(DIGITS, min_size=7, max_size=40), max_size=12), st.sampled_from(["valid", "invalid"]), st.data()
+)
+@settings(max_examples=100, deadline=None)
+def test_luhn_numbers_stay_apart_and_round_trip(bodies: list[str], mode: Any, data: st.DataObject) -> None:
+    numbers = [body + str(-luhn(body + "0") % 10) for body in bodies]
+    layout = {"alphabet": DIGITS, "keep_prefix": data.draw(st.integers(0, 1)), "luhn": mode}
+    column = pa.array(numbers, pa.string())
+    assert ff1_valid(column, **layout).to_pylist() == [True] * len(numbers)
+    treated = ff1_encrypt(column, KEY, **layout)
+    assert {luhn(text) for text in treated.to_pylist()} <= {0 if mode == "valid" else 5}
+    assert len(set(treated.to_pylist())) == len(set(numbers))
+    assert ff1_decrypt(treated, KEY, **layout).equals(column)
+
+
+def luhn(number: str) -> int:
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(number))]
+    return sum(value // 10 + value % 10 for value in doubled) % 10
+
+
+@given(st.integers(2, 36), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_any_alphabet_up_to_36(radix: int, draw: random.Random) -> None:
+    alphabet = "".join(draw.sample([chr(code) for code in range(33, 127)], radix))
+    layout = Ff1Format(alphabet)
+    values = ["".join(draw.choices(alphabet, k=layout.shortest + more)) for more in range(4)]
+    treated = ff1_encrypt(pa.array(values), KEY, alphabet=alphabet)
+    assert treated.to_pylist() == [scalar(value, layout) for value in values]
+    assert ff1_decrypt(treated, KEY, alphabet=alphabet).to_pylist() == values

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloakhouse.tokens.generalize import age_band, age_valid, floor_time, numeric_bins, prefix, recode
+from cloakhouse.tokens.generalize import age_band, age_valid, clamp, floor_time, numeric_bins, prefix, recode, recode_by
 from cloakhouse.tokens.mask import mask
 
 TEXT = st.lists(st.none() | st.text(max_size=12), max_size=20)
@@ -35,6 +35,8 @@ def test_a_mask_shows_the_kept_ends_or_nothing(values: list[str | None], head: i
 def test_prefix(values: list[str | None], length: int, start: int) -> None:
     column = pa.array(values, pa.large_string()).slice(start)
     assert prefix(column, length).to_pylist() == [None if v is None else v[:length] for v in values[start:]]
+    filled = [None if v is None else v[:length] + "#" * (len(v) - length) for v in values[start:]]
+    assert prefix(column, length, "#").to_pylist() == filled
 
 
 @given(st.lists(st.none() | st.integers(-80, 80) | st.floats(-80, 80), max_size=20), EDGES)
@@ -76,7 +78,7 @@ def test_ages_are_completed_years(births: list[date | None], on: date) -> None:
 
 @given(
     st.lists(st.none() | st.datetimes(datetime(1901, 1, 1), datetime(2100, 1, 1)), max_size=10),
-    st.sampled_from(["hour", "day", "week", "month"]),
+    st.sampled_from(["hour", "day", "week", "month", "quarter", "year"]),
 )
 @settings(deadline=None)
 def test_floored_times(times: list[datetime | None], unit: str) -> None:
@@ -85,7 +87,11 @@ def test_floored_times(times: list[datetime | None], unit: str) -> None:
         if time is not None:
             time = time.replace(minute=0, second=0, microsecond=0)
             time = time if unit == "hour" else time.replace(hour=0)
-            time -= timedelta(days=time.weekday() if unit == "week" else time.day - 1 if unit == "month" else 0)
+            if unit == "week":
+                time -= timedelta(days=time.weekday())
+            elif unit != "hour" and unit != "day":
+                month = {"month": time.month, "quarter": (time.month - 1) // 3 * 3 + 1, "year": 1}[unit]
+                time = time.replace(month=month, day=1)
         expected.append(time)
     assert floor_time(pa.array(times, pa.timestamp("us")), unit).to_pylist() == expected
 
@@ -102,3 +108,20 @@ def test_recode(values: list[str | None], label_of: dict[str, str], other: str |
     column = pa.array(values, pa.string())
     assert recode(column, groups, other).to_pylist() == expected
     assert recode(column.dictionary_encode(), groups, other).to_pylist() == expected
+    assert recode_by(column, label_of, other).to_pylist() == expected
+
+
+@given(
+    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9), max_size=20),
+    st.none() | st.integers(-(2**70), 2**70) | st.integers(-9, 9),
+    st.none() | st.integers(-(2**70), 2**70) | st.integers(-9, 9),
+)
+@settings(deadline=None)
+def test_coded_ends(values: list[int | None], bottom: int | None, top: int | None) -> None:
+    least, last = -(2**63), 2**63 - 1
+    low = least if bottom is None else max(least, min(bottom, last))
+    high = last if top is None else max(least, min(top, last))
+    if (bottom is None and top is None) or low > high:
+        return
+    expected = [None if value is None else max(low, min(value, high)) for value in values]
+    assert clamp(pa.array(values, pa.int64()), bottom, top).to_pylist() == expected

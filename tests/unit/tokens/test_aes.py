@@ -25,6 +25,23 @@ def test_a_batch_is_the_permutation_of_every_block_and_no_more() -> None:
     assert not target.raw[48:].any()
 
 
+def test_a_target_may_lie_anywhere_in_longer_memory() -> None:
+    aes, target = AesPermutation(SecretKey(bytes(16))), np.zeros(100, np.uint8)
+    aes.into(np.arange(32, dtype=np.uint8), target[5:])
+    assert target[5:37].tobytes() == aes.one(bytes(range(16))) + aes.one(bytes(range(16, 32)))
+    assert not target[:5].any()
+    assert not target[37:].any()
+
+
+def test_the_inverse_leads_back() -> None:
+    aes, source, target, back = AesPermutation(SecretKey(bytes(24))), Blocks(4), Blocks(4), Blocks(4)
+    source.raw[:64] = np.arange(64)
+    aes.apply(source, target, 4)
+    aes.invert_into(target.raw[:48], back.raw)
+    assert back.raw[:48].tolist() == list(range(48))
+    assert not back.raw[48:].any()
+
+
 def test_views_share_one_memory() -> None:
     blocks = Blocks(2)
     blocks.big[1, 0] = 0x0102030405060708

@@ -134,3 +134,87 @@ def test_other_types_and_keys_are_refused() -> None:
         ff1_valid(pa.array([b"12345678"]), alphabet=DIGITS)
     with pytest.raises(KeyServiceError):
         ff1_encrypt(pa.array(["12345678"]), SecretKey(bytes(48)), alphabet=DIGITS)
+
+
+CARDS = ["4111111111111111", "5500005555555559", "378282246310005"]
+
+
+def luhn(number: str) -> int:
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(number))]
+    return sum(value // 10 + value % 10 for value in doubled) % 10
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("valid", 0), ("invalid", 5)])
+@pytest.mark.parametrize(("prefix", "suffix"), [(0, 0), (6, 0), (4, 4), (0, 3)])
+def test_the_luhn_digit_of_encrypted_cards(mode: str, expected: int, prefix: int, suffix: int) -> None:
+    settings = {"alphabet": DIGITS, "keep_prefix": prefix, "keep_suffix": suffix, "luhn": mode}
+    column = pa.array([*CARDS, None])
+    treated = ff1_encrypt(column, KEY, **settings)
+    assert [None if text is None else luhn(text) for text in treated.to_pylist()] == [expected] * 3 + [None]
+    assert all(new != old for new, old in zip(treated.to_pylist()[:3], CARDS, strict=True))
+    assert ff1_decrypt(treated, KEY, **settings).equals(column)
+
+
+def test_numbers_with_a_wrong_luhn_digit_are_refused_both_ways() -> None:
+    layout = {"alphabet": DIGITS, "keep_prefix": 6, "luhn": "valid"}
+    column = pa.array([CARDS[0], CARDS[0][:-1] + "2", None, "411111x111111111"])
+    assert ff1_valid(column, **layout).to_pylist() == [True, False, True, False]
+    for treat in (ff1_encrypt, ff1_decrypt):
+        with pytest.raises(TreatmentError, match="1 of another Luhn sum"):
+            treat(column, KEY, **layout)
+    invalid = ff1_encrypt(column[:1], KEY, **(layout | {"luhn": "invalid"}))
+    with pytest.raises(TreatmentError, match="1 of another Luhn sum"):
+        ff1_decrypt(invalid, KEY, **layout)
+
+
+def test_the_luhn_digit_takes_one_digit_of_the_domain() -> None:
+    column = pa.array([CARDS[0]])
+    assert ff1_valid(column, alphabet=DIGITS, keep_prefix=6, keep_suffix=3, luhn="valid").to_pylist() == [True]
+    assert ff1_valid(column, alphabet=DIGITS, keep_prefix=6, keep_suffix=4, luhn="valid").to_pylist() == [False]
+    assert ff1_valid(column, alphabet=DIGITS, keep_prefix=6, keep_suffix=4).to_pylist() == [True]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"alphabet": "0123456789abcdef", "luhn": "valid"},
+        {"alphabet": "9876543210", "luhn": "valid"},
+        {"alphabet": DIGITS, "kept_alphabet": "AB", "keep_prefix": 1, "luhn": "invalid"},
+        {"alphabet": DIGITS, "luhn": "maybe"},
+    ],
+)
+def test_a_luhn_digit_needs_digits(layout: dict[str, Any]) -> None:
+    with pytest.raises(ContractError):
+        ff1_valid(pa.array(["1"]), **layout)
+
+
+def test_a_dictionary_is_treated_once_per_entry() -> None:
+    entries = pa.array(["12345678", "bad", None, "87654321"])
+    short = pa.DictionaryArray.from_arrays(pa.array([0, 3, None, 0, 2]), entries)
+    long = pa.DictionaryArray.from_arrays(pa.array([3, 0]), entries)
+    for column in (short, long, pa.chunked_array([short, long])):
+        plain = pa.array(column.to_pylist(), pa.string())
+        assert (
+            ff1_encrypt(column, KEY, alphabet=DIGITS).to_pylist()
+            == ff1_encrypt(plain, KEY, alphabet=DIGITS).to_pylist()
+        )
+    none = pa.chunked_array([], short.type)
+    assert ff1_encrypt(none, KEY, alphabet=DIGITS).type == pa.string()
+    with pytest.raises(TreatmentError, match="1 too short"):
+        ff1_encrypt(pa.DictionaryArray.from_arrays(pa.array([0, 1, 1, 0]), entries), KEY, alphabet=DIGITS)
+
+
+@pytest.mark.parametrize("alphabet", [DIGITS, "0123456789abcdef", "pqrstuvwxyz{|}~"])
+def test_the_characters_of_an_alphabet_are_told_from_all_others(alphabet: str) -> None:
+    others = [chr(code) for code in range(128)] + ["é", "\uff10"]  # one has two bytes, one is a wide zero
+    values = pa.array([alphabet[0] * 12 + other for other in others])
+    expected = [other in alphabet for other in others]
+    assert ff1_valid(values, alphabet=alphabet).to_pylist() == expected
+    assert ff1_valid(values.slice(5, 90), alphabet=alphabet).to_pylist() == expected[5:95]
+
+
+def test_one_length_among_others_is_treated_like_one_alone() -> None:
+    numbers = [f"{number * 982_451_653:016}" for number in range(300)]
+    alone = ff1_encrypt(pa.array(numbers), KEY, alphabet=DIGITS, keep_prefix=6).to_pylist()
+    mixed = ff1_encrypt(pa.array(["7" * 12, None, *numbers]), KEY, alphabet=DIGITS, keep_prefix=6).to_pylist()
+    assert mixed[2:] == alone

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from cloakhouse.errors import ContractError, TreatmentError
-from cloakhouse.tokens.generalize import age_band, age_valid, floor_time, numeric_bins, prefix, recode
+from cloakhouse.tokens.generalize import age_band, age_valid, clamp, floor_time, numeric_bins, prefix, recode
 
 ON = date(2017, 12, 31)
 
@@ -57,6 +57,8 @@ def test_edges_that_make_no_bins(edges: list[int]) -> None:
         ("day", datetime(2017, 3, 1)),
         ("week", datetime(2017, 2, 27)),
         ("month", datetime(2017, 3, 1)),
+        ("quarter", datetime(2017, 1, 1)),
+        ("year", datetime(2017, 1, 1)),
     ],
 )
 def test_times_move_back_to_the_start_of_their_unit(unit: str, expected: datetime) -> None:
@@ -74,6 +76,10 @@ def test_dates_and_weeks_that_begin_on_monday() -> None:
     assert floor_time(sunday, "week").to_pylist() == [date(2016, 12, 26), None]
     assert floor_time(sunday, "month").to_pylist() == [date(2017, 1, 1), None]
     assert floor_time(sunday, "hour").equals(sunday)
+    ends = pa.array([date(2016, 6, 30), date(2016, 7, 1), date(1969, 12, 31), date(1901, 11, 30)])
+    starts = [date(2016, 4, 1), date(2016, 7, 1), date(1969, 10, 1), date(1901, 10, 1)]
+    assert floor_time(ends, "quarter").to_pylist() == starts
+    assert floor_time(ends, "year").to_pylist() == [date(year, 1, 1) for year in (2016, 2016, 1969, 1901)]
 
 
 def test_local_clocks_keep_both_hours_of_the_night_that_has_one_twice() -> None:
@@ -94,6 +100,13 @@ def test_a_local_midnight_that_does_not_exist_is_refused_without_the_time() -> N
         floor_time(pa.array([noon], pa.timestamp("us", "America/Sao_Paulo")), "day")
     assert "2017" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_time_that_only_an_unused_dictionary_entry_holds_is_no_fault() -> None:
+    zone = pa.timestamp("us", "America/Sao_Paulo")
+    times = pa.array([datetime(2017, 10, 15, 15, tzinfo=UTC), datetime(2017, 10, 14, 15, tzinfo=UTC)], zone)
+    unused = pa.DictionaryArray.from_arrays(pa.array([1, 1, None]), times)
+    assert floor_time(unused, "day").equals(floor_time(unused.dictionary_decode(), "day"))
 
 
 def test_units_and_types_of_time() -> None:
@@ -150,6 +163,86 @@ def test_prefix_counts_characters() -> None:
         prefix(values, 0)
     with pytest.raises(TreatmentError):
         prefix(pa.array([80331]), 1)
+
+
+def test_the_rest_of_a_prefix_can_be_filled() -> None:
+    values = pa.array(["80331", "ÄBÖ", "", None, "9"])
+    for column in (values, values.cast(pa.large_string()), values.cast(pa.string_view()), values.dictionary_encode()):
+        assert prefix(column, 2, "*").to_pylist() == ["80***", "ÄB*", "", None, "9"]
+    assert prefix(values, 1, "•").to_pylist() == ["8••••", "Ä••", "", None, "9"]
+    assert prefix(values.slice(1), 2, "*").type == pa.string()
+    for fill in ("", "**"):
+        with pytest.raises(ContractError):
+            prefix(values, 2, fill)
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint64(), pa.float64()])
+def test_top_and_bottom_coding_of_numbers(kind: pa.DataType) -> None:
+    values = pa.array([0, 10, 11, 20, 21, 127, None], kind)
+    assert clamp(values, 10, 20).to_pylist() == [10, 10, 11, 20, 20, 20, None]
+    assert clamp(values, bottom=11).to_pylist() == [11, 11, 11, 20, 21, 127, None]
+    assert clamp(values, top=11).to_pylist() == [0, 10, 11, 11, 11, 11, None]
+    assert clamp(values, 15, 15).type == kind
+    assert clamp(values, -(2**53), 2**53).equals(values)
+
+
+def test_coding_of_numbers_at_the_ends_of_their_type() -> None:
+    assert clamp(pa.array([2**64 - 1, 0], pa.uint64()), -5, 2**63).to_pylist() == [2**63, 0]
+    assert clamp(pa.array([-128, 127], pa.int8()), 300).to_pylist() == [127, 127]
+    floats = pa.array([float("nan"), float("inf"), float("-inf"), -0.5, None])
+    assert clamp(floats, -1, 99.5).to_pylist() == [None, 99.5, -1.0, -0.5, None]
+
+
+def test_top_and_bottom_coding_of_dates_and_times() -> None:
+    days = pa.array([date(1899, 5, 1), date(1980, 1, 1), None, date(2030, 1, 1)])
+    assert clamp(days, date(1930, 1, 1), ON).to_pylist() == [date(1930, 1, 1), date(1980, 1, 1), None, ON]
+    for unit in ("s", "ms", "us", "ns"):
+        times = pa.array([datetime(2016, 1, 1), datetime(2018, 1, 1, 1), None], pa.timestamp(unit))
+        coded = clamp(times, top=datetime(2017, 1, 1, 12))
+        assert coded.type == times.type
+        assert coded.cast(pa.timestamp("us")).to_pylist() == [datetime(2016, 1, 1), datetime(2017, 1, 1, 12), None]
+        assert clamp(times, top=date(2017, 1, 1)).cast(pa.timestamp("us"))[1].as_py() == datetime(2017, 1, 1)
+    local = pa.array([datetime(2016, 1, 1, tzinfo=UTC)], pa.timestamp("us", "Europe/Berlin"))
+    assert clamp(local, datetime(2017, 1, 1))[0].as_py().astimezone(UTC) == datetime(2017, 1, 1, tzinfo=UTC)
+
+
+def test_layouts_of_coded_columns() -> None:
+    values = pa.array([1, 5, None, 9])
+    assert clamp(values.slice(1), 2, 6).to_pylist() == [5, None, 6]
+    assert clamp(values.dictionary_encode(), 2, 6).to_pylist() == [2, 5, None, 6]
+    chunked = clamp(pa.chunked_array([values[:1], values[:0], values[1:]]), 2, 6)
+    assert chunked.num_chunks == 3
+    assert chunked.to_pylist() == [2, 5, None, 6]
+    for kind in (pa.int64(), pa.float64()):
+        assert clamp(pa.array([], kind), 2).type == kind
+        assert clamp(pa.nulls(2, kind), 2).to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "bottom", "top"),
+    [
+        (pa.array([1]), None, None),
+        (pa.array([1]), 2, 1),
+        (pa.array([1]), 1.5, None),
+        (pa.array([1]), True, None),
+        (pa.array([1]), "1", None),
+        (pa.array([1.0]), float("nan"), None),
+        (pa.array([1.0]), ON, None),
+        (pa.array([ON]), 1, None),
+        (pa.array([ON]), datetime(2017, 1, 1), None),
+        (pa.array([datetime(2017, 1, 1)]), 5, None),
+        (pa.array([1], pa.timestamp("ns")), None, date(9999, 1, 1)),
+    ],
+)
+def test_ends_that_code_nothing(values: pa.Array, bottom: Any, top: Any) -> None:
+    with pytest.raises(ContractError):
+        clamp(values, bottom, top)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.bool_(), pa.float32(), pa.time32("s")])
+def test_types_that_are_not_coded(kind: pa.DataType) -> None:
+    with pytest.raises(TreatmentError, match="column price"):
+        clamp(pa.nulls(1, kind), 1, column="price")
 
 
 def test_recode_into_groups() -> None:

@@ -57,3 +57,10 @@ def test_fixed_leaves_null_as_null() -> None:
     values = pa.array(["a", None, "b", "a"])
     for column in (values, values.dictionary_encode(), pa.chunked_array([values])):
         assert fixed(column, "removed").to_pylist() == ["removed", None, "removed", "removed"]
+
+
+def test_a_refusal_of_settings_says_what_is_wrong() -> None:
+    with pytest.raises(ContractError) as caught:
+        mask(pa.array(["x"]), -1, 2, "**")
+    assert caught.value.code == "contract.mask"
+    assert caught.value.found == "kept lengths -1 and 2, 2 masking characters"
