@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from cloakhouse.contracts import treatments
+from cloakhouse.contracts.column_treatments import read_treatment
 from cloakhouse.contracts.fields import Fields, custom_properties
-from cloakhouse.contracts.model import Column, ColumnClass, Kind, Reference, Treatment
+from cloakhouse.contracts.model import Column, ColumnClass, Kind, Reference
 from cloakhouse.contracts.options import read_options
 from cloakhouse.contracts.source import Path as Node
 from cloakhouse.contracts.source import Source
 
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-NEVER_KEPT = (ColumnClass.DIRECT, ColumnClass.PAYMENT)
 
 
-def read_columns(source: Source, kind: Kind) -> Iterator[Column]:
-    """Yield the declared columns in order. Raises ContractError at the first that is refused."""
+def read_columns(source: Source, kind: Kind, *, accepted: bool = False) -> Iterator[Column]:
+    """Yield the declared columns in order; keys of an `accepted` text are not compared with ODCS again.
+
+    Raises ContractError at the first that is refused.
+    """
     schema = source.data.get("schema") or []
     if len(schema) != 1 or not schema[0].get("properties"):
         raise source.error(
@@ -30,7 +31,7 @@ def read_columns(source: Source, kind: Kind) -> Iterator[Column]:
         )
     seen: set[str] = set()
     for index in range(len(schema[0]["properties"])):
-        column = _column(source, ("schema", 0, "properties", index), kind)
+        column = _column(source, ("schema", 0, "properties", index), kind, accepted=accepted)
         if column.name in seen:
             raise source.error(
                 ("schema", 0, "properties", index, "name"),
@@ -42,7 +43,7 @@ def read_columns(source: Source, kind: Kind) -> Iterator[Column]:
         yield column
 
 
-def _column(source: Source, path: Node, kind: Kind) -> Column:
+def _column(source: Source, path: Node, kind: Kind, *, accepted: bool) -> Column:
     fields = Fields(source, path)
     name = fields.text("name", NAME, "a name of lower-case letters, digits and _")
     logical_type = fields.choice("logicalType", LOGICAL_TYPES)
@@ -57,12 +58,13 @@ def _column(source: Source, path: Node, kind: Kind) -> Column:
         )
     holder = Fields(source, properties["class"][:-1])
     column_class = ColumnClass(holder.choice("value", [c.value for c in ColumnClass]))
-    treatment = _treatment(source, path, properties, kind, logical_type, column_class)
+    treatment = read_treatment(source, path, properties, kind, logical_type, column_class)
     options = read_options(fields, logical_type)
     required = fields.data.get("required", False)
     if type(required) is not bool:
         raise fields.fault("required", "true or false", type(required).__name__, "correct `required`")
-    fields.nothing_else(*_odcs_keys())
+    if not accepted:
+        fields.nothing_else(*_odcs_keys())
     return Column(
         name=name,
         logical_type=logical_type,
@@ -75,74 +77,6 @@ def _column(source: Source, path: Node, kind: Kind) -> Column:
         max_length=options.max_length,
         reference=_reference(fields),
     )
-
-
-def _treatment(
-    source: Source, path: Node, properties: dict[str, Node], kind: Kind, logical_type: str, cls: ColumnClass
-) -> Treatment:
-    if kind is Kind.SYNTHETIC:
-        if cls in NEVER_KEPT or "treatment" in properties:
-            raise source.error(
-                path,
-                expected="synthetic columns without treatment, and none of class " + " or ".join(NEVER_KEPT),
-                found=f"a column of class {cls.value}" if cls in NEVER_KEPT else "a treatment",
-                remedy="leave the column out of the synthetic dataset, or remove the treatment",
-                code="treatment",
-            )
-        return Treatment("keep")
-    if "treatment" not in properties:
-        raise source.error(
-            path,
-            expected="a treatment",
-            found="none",
-            remedy="add customProperties `treatment`: one of " + ", ".join(treatments.REGISTRY),
-            code="treatment",
-        )
-    node = properties["treatment"]
-    value: Any = source.data
-    for step in node:
-        value = value.get(step) if isinstance(value, dict) else value[step]
-    name, parameters = (value, {}) if isinstance(value, str) else _single(source, node, value)
-    fault = treatments.fault_in(name, parameters, logical_type)
-    if fault:
-        key, expected, found = fault
-        raise source.error(
-            (*node, name, key) if key else node,
-            expected=expected,
-            found=found,
-            remedy="correct the treatment; `cloakhouse contracts --treatments` lists them all",
-            code="treatment",
-        )
-    if name == "keep" and cls in NEVER_KEPT:
-        raise source.error(
-            node,
-            expected=f"a {cls.value} to be dropped, tokenized, generalized or masked",
-            found="keep",
-            remedy="choose `drop` unless a purpose needs the column, else `token`",
-            code="treatment",
-        )
-    return Treatment(name, parameters)
-
-
-def _single(source: Source, node: Node, value: Any) -> tuple[str, dict[str, Any]]:
-    if not isinstance(value, dict) or len(value) != 1:
-        raise source.error(
-            node,
-            expected="one treatment: its name, or {name: {parameters}}",
-            found=type(value).__name__,
-            remedy="write e.g. `token: {domain: customer, purpose: analytics}`",
-            code="treatment",
-        )
-    ((name, parameters),) = value.items()
-    if not isinstance(parameters, dict | None):
-        raise source.error(
-            (*node, name),
-            expected=f"the parameters of {name} as a mapping",
-            found=type(parameters).__name__,
-            remedy="write e.g. `token: {domain: customer, purpose: analytics}`",
-            code="treatment",
-        )
-    return str(name), dict(parameters or {})
 
 
 def _reference(fields: Fields) -> Reference | None:

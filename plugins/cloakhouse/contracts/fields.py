@@ -68,6 +68,13 @@ class Fields:
             raise self.fault(key, f"a whole number from {low} to {high}", "another value", f"correct `{key}`")
         return value
 
+    def number(self, key: str, low: float, high: float) -> float:
+        """Return the finite number at `key` above `low` and at most `high`."""
+        value = self._get(key, f"a number above {low:g} and at most {high:g}")
+        if type(value) not in (int, float) or not low < value <= high:
+            raise self.fault(key, f"a number above {low:g} and at most {high:g}", "another value", f"correct `{key}`")
+        return float(value)
+
     def share(self, key: str) -> float:
         """Return the number at `key` strictly between 0 and 1."""
         value = self._get(key, "a number between 0 and 1")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from cloakhouse.contracts.processing import Processing
 from cloakhouse.errors import NotFound
 
 
@@ -30,10 +31,11 @@ class ColumnClass(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a contract describes: a feed that is delivered, or a dataset that is synthesized."""
+    """What a contract describes: a feed that is delivered, a dataset that is synthesized, or noisy sums of one."""
 
     FEED = "feed"
     SYNTHETIC = "synthetic"
+    AGGREGATE = "aggregate"
 
 
 class Period(StrEnum):
@@ -143,15 +145,32 @@ class Lookup:
     columns: tuple[str, ...]
 
 
+class Level(StrEnum):
+    """What a value of the view belongs to: the unit of privacy, the group (a basket), or the row itself."""
+
+    UNIT = "unit"
+    GROUP = "group"
+    ROW = "row"
+
+
 @dataclass(frozen=True)
 class Measure:
-    """One column of the view: `kind` of `column`, with an optional value to compare and a cap (top coding)."""
+    """One column of the view: `kind` of `column`.
+
+    Attributes:
+        equals: the value that `any` looks for.
+        cap: public maximum (top coding); the minimum is 0.
+        values: every value the column may have, declared and so public; None when it is not declared.
+        level: see Level; a value above the row is the same in all rows of its unit or group.
+    """
 
     name: str
     kind: str
     column: str
     equals: str | None = None
     cap: float | None = None
+    values: tuple[Any, ...] | None = None
+    level: Level = Level.ROW
 
 
 @dataclass(frozen=True)
@@ -164,6 +183,8 @@ class View:
         unit: column that holds the unit of privacy; it splits off the hold-out and is then removed.
         lookups: joins, see Lookup.
         measures: the view's columns, in order.
+        lines: whether the rows of `source` are the view's rows, and `group_by` tells what groups they form.
+        order: column by which the rows of a unit follow each other, for engines of sequences; None for no order.
     """
 
     source: str
@@ -171,6 +192,43 @@ class View:
     unit: str
     lookups: tuple[Lookup, ...]
     measures: tuple[Measure, ...]
+    lines: bool = False
+    order: str | None = None
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """The guarantee that a release promises, per unit of privacy (NIST SP 800-226).
+
+    Attributes:
+        epsilon, delta: of approximate differential privacy; neighbours differ in one whole unit.
+        consumer: whose budget it is taken from.
+        max_rows: rows of one unit that count at most, declared and so public; None: bought under the guarantee.
+        max_groups: the same of groups, for views of lines.
+    """
+
+    epsilon: float
+    delta: float
+    consumer: str
+    max_rows: int | None = None
+    max_groups: int | None = None
+
+
+@dataclass(frozen=True)
+class PrivacyBudget:
+    """What may be spent on a protected dataset.
+
+    Attributes:
+        unit: unit of privacy.
+        delta: of every account.
+        renewal: when spends are forgotten: never, year, quarter or month (calendar, UTC).
+        epsilon: by consumer; `default` for any other.
+    """
+
+    unit: str
+    delta: float
+    renewal: str
+    epsilon: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -182,8 +240,12 @@ class Synthesis:
         view: what it is fitted on.
         holdout_share: share of units that the engine never sees (0 < share < 1).
         max_training_rows: rows to fit on at most, drawn by whole units.
-        rows: rows to sample; None samples as many as were trained on.
+        rows: rows to sample (units, where a column is of the unit); None: as many as were trained on.
         seed: fixed seed of the engine.
+        privacy: the guarantee, for engines that give one.
+        parameters: the engine's own.
+        tasks: what a model is trained for on the synthetic rows and on real ones, to compare.
+        segments: columns by whose values the evidence is broken down.
     """
 
     engine: str
@@ -192,6 +254,20 @@ class Synthesis:
     max_training_rows: int
     rows: int | None
     seed: int
+    privacy: Privacy | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[Task, ...] = ()
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A binary classification: whether `target` is above a number or equals a value, from all other columns."""
+
+    name: str
+    target: str
+    above: float | None = None
+    equals: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +279,7 @@ class Gate:
             hold-out row (upper 95 % bound).
         min_k: k-anonymity of the protected source over `quasi_identifiers`.
         min_holdout_units: units in the hold-out below which no figure is believed.
+        risks: thresholds of attacks by name, where they differ from the platform's.
     """
 
     max_copy_excess: float
@@ -210,6 +287,71 @@ class Gate:
     k_dataset: str
     quasi_identifiers: tuple[str, ...]
     min_holdout_units: int
+    risks: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Who must agree before a version is published.
+
+    Attributes:
+        approvers: names of Airflow users; one of them decides, and never the one who started the run.
+        timeout_hours: hours after which nobody's answer counts as a rejection.
+    """
+
+    approvers: tuple[str, ...]
+    timeout_hours: int
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """What tells the cells of a query apart. Its values are public, never taken from what occurs.
+
+    Attributes:
+        name: of the answer's column; pairs have two, `<name>_1` and `<name>_2`.
+        kind: `value` of a column; `day`, `week` or `month` of a date (`partition`: of the delivery); `size` of a group
+            in rows; `pairs` of values that a group holds both of.
+        column: what the values come from.
+        values: the values, declared; None where another public source has them.
+        bins: for sizes: where each bin begins, from 1 on; the last one is open.
+    """
+
+    name: str
+    kind: str
+    column: str
+    values: tuple[Any, ...] | None = None
+    bins: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Query:
+    """Sums or counts of a protected dataset, answered with noise (see `cloakhouse.privacy.aggregates`).
+
+    Attributes:
+        source: protected dataset. unit: its column that holds the unit of privacy.
+        measure: `sum`, `count` (of rows) or `count distinct`.
+        column: what is summed or counted; None for rows.
+        by: what the cells are told apart by, in the order of the answer's columns.
+        since, until: first and last day of the calendar (inclusive); None for `until`: of the newest partition.
+        clip: what a unit counts at most over all cells (L2 norm), declared and so public; None: bought.
+        max_relative_error: standard error of a cell over the mean cell, above which nothing is answered.
+        expected: public guess of the total over all cells; None: of an earlier answer, or bought.
+        expected_mean: public guess of the mean cell instead, for a calendar that grows.
+    """
+
+    source: str
+    unit: str
+    measure: str
+    column: str | None
+    by: tuple[Breakdown, ...]
+    privacy: Privacy
+    lookups: tuple[Lookup, ...] = ()
+    since: dt.date | None = None
+    until: dt.date | None = None
+    clip: float | None = None
+    max_relative_error: float = 0.5
+    expected: float | None = None
+    expected_mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +363,10 @@ class Contract:
         retention_days: per zone, days after which data is due for deletion.
         unit_of_privacy: column or noun that the guarantees are stated for.
         feed: how it is delivered (feeds). synthesis, gate: how it is made and released (synthetic datasets).
+        privacy_budget: what may be spent on it (feeds); None: nothing.
+        query: what it answers (aggregates).
+        approval: who must agree to each version (published datasets); None: nobody is asked.
+        processing: what it states for the documents that laws ask for; None: nothing.
     """
 
     name: str
@@ -237,6 +383,10 @@ class Contract:
     feed: Feed | None = None
     synthesis: Synthesis | None = None
     gate: Gate | None = None
+    privacy_budget: PrivacyBudget | None = None
+    query: Query | None = None
+    approval: Approval | None = None
+    processing: Processing | None = None
 
     def column(self, name: str) -> Column:
         """Return the declared column `name`. Raises NotFound when the contract has none of that name."""
@@ -263,7 +413,9 @@ class Contract:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the protected datasets that a synthetic dataset derives from, sorted."""
+        """Names of the protected datasets that a published dataset derives from, sorted."""
+        if self.query is not None:
+            return tuple(sorted({self.query.source, *(lookup.dataset for lookup in self.query.lookups)}))
         if self.synthesis is None:
             return ()
         view = self.synthesis.view

@@ -1,6 +1,6 @@
 """From an ODCS v3 YAML file to a checked Contract, or a refusal that names file, line, column and remedy.
 
-The privacy part sits in ODCS customProperties: `dataset`, `feed`, `synthesis` and `gate` at the top,
+The privacy part sits in ODCS customProperties: `dataset`, `feed`, `synthesis`, `gate` and `approval` at the top,
 `class` and `treatment` on each column. The order of the checks:
 
 1. the text is YAML, each key once (`cloakhouse.contracts.source`);
@@ -14,20 +14,39 @@ Source: Open Data Contract Standard v3.1, https://bitol-io.github.io/open-data-c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from cloakhouse.contracts.approval import read_approval
+from cloakhouse.contracts.column_treatments import check_subjects
 from cloakhouse.contracts.columns import NAME, read_columns
 from cloakhouse.contracts.delivery import read_feed
 from cloakhouse.contracts.fields import Fields, custom_properties
+from cloakhouse.contracts.gate import read_gate
+from cloakhouse.contracts.guarantee import read_budget
 from cloakhouse.contracts.model import Contract, Kind, content_digest
+from cloakhouse.contracts.processing import read_processing
+from cloakhouse.contracts.query import read_query
+from cloakhouse.contracts.query_faults import check_queries
 from cloakhouse.contracts.references import check_references
 from cloakhouse.contracts.source import Source, parse_yaml
-from cloakhouse.contracts.view import read_gate, read_synthesis
+from cloakhouse.contracts.view import read_synthesis
 from cloakhouse.errors import ContractError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-ZONES = ("landing", "quarantine", "protected", "synthetic")
-PROPERTIES_OF = {Kind.FEED: ("feed",), Kind.SYNTHETIC: ("synthesis", "gate")}
+ZONES = ("landing", "quarantine", "protected", "synthetic", "aggregates")
+QUERIES = "queries"  # holds the answers of queries that stand in no contract (`cloakhouse.stages.aggregate`)
+RESERVED = {  # names of folders that the platform keeps for itself
+    QUERIES: "answers of queries",
+    "audit": "checkpoints of the audit log",
+    "collections": "reports of the collector",
+    "keys": "reports on keys",
+}
+PROPERTIES_OF = {
+    Kind.FEED: ("feed", "privacyBudget", "processing"),
+    Kind.SYNTHETIC: ("synthesis", "gate", "approval", "processing"),
+    Kind.AGGREGATE: ("query", "approval", "processing"),
+}
 MAX_CONTRACT_BYTES = 1 << 20
 
 
@@ -56,6 +75,7 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
             )
         contracts[contract.name] = contract, source
     check_references(contracts)
+    check_queries(contracts)
     return {name: contract for name, (contract, _) in contracts.items()}
 
 
@@ -70,7 +90,7 @@ def _read(path: Path) -> Source:
                 "more",
                 "split the dataset, or check that this is a contract",
             )
-        return parse_yaml(raw.decode("utf-8"), path.name)
+        return replace(parse_yaml(raw.decode("utf-8"), path.name), folder=path.parent)
     except UnicodeDecodeError as fault:
         before = raw[: fault.start].decode("utf-8")
         raise _unreadable(
@@ -96,20 +116,28 @@ def _unreadable(where: str, expected: str, found: str, remedy: str) -> ContractE
     )
 
 
-def parse_contract(text: str, name: str) -> Contract:
-    """Return the contract in `text`; `name` is the file name for messages. Raises ContractError."""
-    return _build(parse_yaml(text, name))
+def parse_contract(text: str, name: str, *, accepted: bool = False) -> Contract:
+    """Return the contract in `text`; `name` is the file name for messages. Raises ContractError.
+
+    Of a text that the platform accepted before, as its digest says, the ODCS model isn't asked again, which takes a
+    package that whoever verifies a bundle may not have.
+    """
+    return _build(parse_yaml(text, name), accepted=accepted)
 
 
-def _build(source: Source) -> Contract:
-    _check_odcs(source)
+def _build(source: Source, *, accepted: bool = False) -> Contract:
+    if not accepted:
+        _check_odcs(source)
     root = Fields(source, ())
     root.check_value("kind", "DataContract")
     dataset = root.text("name", NAME, "a name of lower-case letters, digits and _")
+    if dataset in RESERVED:
+        raise root.fault("name", "another name", f"`{dataset}`, which holds {RESERVED[dataset]}", "rename the dataset")
     version = root.text("version", VERSION, "a version as MAJOR.MINOR.PATCH")
     if not root.text("apiVersion").startswith("v3."):
         raise root.fault("apiVersion", "ODCS v3", "another version", "write the contract in ODCS v3")
-    properties = custom_properties(source, (), {"dataset", "feed", "synthesis", "gate"})
+    known = {"dataset", *(name for names in PROPERTIES_OF.values() for name in names)}
+    properties = custom_properties(source, (), known)
     if "dataset" not in properties:
         raise root.fault("customProperties", "a property `dataset`", "none", "declare owner, purpose, legalBasis, ...")
     facts = Fields(source, properties["dataset"])
@@ -122,7 +150,9 @@ def _build(source: Source) -> Contract:
             remedy="remove it, or correct the kind",
             code="property",
         )
-    columns = tuple(read_columns(source, kind))
+    treated = Kind.FEED if kind is Kind.FEED else Kind.SYNTHETIC  # columns of others have no treatment
+    columns = tuple(read_columns(source, treated, accepted=accepted))
+    check_subjects(source, columns)
     contract = Contract(
         name=dataset,
         version=version,
@@ -138,6 +168,10 @@ def _build(source: Source) -> Contract:
         feed=read_feed(source, properties, kind),
         synthesis=read_synthesis(source, properties, kind, columns),
         gate=read_gate(source, properties, kind),
+        privacy_budget=read_budget(source, properties, kind),
+        query=read_query(source, properties, kind, columns),
+        approval=read_approval(source, properties),
+        processing=read_processing(source, properties),
     )
     facts.nothing_else()
     return contract

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,30 @@ _Loader.add_implicit_resolver(
 )
 
 
+def read_text(path: pathlib.Path, longest: int, what: str, *, not_done: str, remedy: str) -> str:
+    """Return the text of the file `path`, of at most `longest` bytes; `what` it has to be, for the message.
+
+    Raises ContractError (`contract.file`).
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(longest + 1)
+        found = "more" if len(raw) > longest else ""
+        text = raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        found = "no such file" if isinstance(fault, FileNotFoundError) else type(fault).__name__
+    if found:
+        raise ContractError(
+            where=f"{path.name}:1:1",
+            expected=f"{what}, of at most {longest} bytes",
+            found=found,
+            not_done=not_done,
+            remedy=remedy,
+            code="file",
+        ) from None
+    return text
+
+
 @dataclass(frozen=True)
 class Position:
     """One place in a YAML file; both numbers start at 1, as editors show them."""
@@ -57,11 +82,13 @@ class Source:
         name: file name, for messages.
         data: plain dicts, lists and scalars (safe types; booleans as in YAML 1.2).
         positions: position of each node by its path of keys and indices.
+        folder: where files that the document names are; None for a text that lies in none.
     """
 
     name: str
     data: Any
     positions: dict[Path, Position]
+    folder: pathlib.Path | None = None
 
     def where(self, path: Path) -> str:
         """Return `file:line:column` of the node at `path`, or of its nearest existing ancestor."""

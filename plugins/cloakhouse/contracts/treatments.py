@@ -6,22 +6,28 @@ and the refusals of the parser come from one place. How a treatment works is in 
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from cloakhouse.contracts import parameters as check
+from cloakhouse.contracts.parameters import Parameter
 
 ANY_TYPE = frozenset({"string", "integer", "number", "boolean", "date", "timestamp"})
-ALPHABETS = {"digits": "0123456789", "base36": "0123456789abcdefghijklmnopqrstuvwxyz"}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a treatment: whether it must be given, and a check that returns a fault or None."""
-
-    required: bool
-    check: Callable[[Any], str | None]
+CANONICAL = frozenset({"string", "integer", "date"})  # types with a canonical byte form
+TEXT = frozenset({"string"})
+ALPHABETS = {
+    "digits": "0123456789",
+    "hex": "0123456789abcdef",
+    "letters": "abcdefghijklmnopqrstuvwxyz",
+    "base36": "0123456789abcdefghijklmnopqrstuvwxyz",
+}
+PERIODS = ("month", "quarter", "year")
+FORMS = ("binary", "hex", "base32")
+NORMALISATIONS = ("exact", "digits", "email", "phone", "name")
+TIME_UNITS = ("hour", "day", "week", "month", "quarter", "year")
+SUBSTITUTES = ("name", "given name", "family name", "email", "phone", "street", "postcode", "city", "address")
+LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pt_BR")
+FINDABLE = ("email", "phone", "card", "iban", "national id")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class TreatmentSpec:
         protects / keeps: against what, and which analysis stays possible.
         types: ODCS logical types it applies to.
         parameters: allowed parameters by name.
-        one_of: groups of parameters of which exactly one must be given.
+        one_of: parameters of which exactly one must be given.
     """
 
     summary: str
@@ -44,48 +50,22 @@ class TreatmentSpec:
     one_of: frozenset[str] = frozenset()
 
 
-def _text(value: Any) -> str | None:
-    ok = isinstance(value, str) and 0 < len(value) <= 64 and all(c.isalnum() or c in "-_" for c in value)
-    return None if ok else "a word of letters, digits, - or _"
-
-
-def _choice(*names: str) -> Callable[[Any], str | None]:
-    return lambda value: None if value in names else "one of " + ", ".join(names)
-
-
-def _count(low: int, high: int) -> Callable[[Any], str | None]:
-    def check(value: Any) -> str | None:
-        ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-        return None if ok else f"a whole number from {low} to {high}"
-
-    return check
-
-
-def _edges(value: Any) -> str | None:
-    numbers = isinstance(value, list) and value and all(type(v) is int and abs(v) <= 2**53 for v in value)
-    rising = numbers and all(a < b for a, b in itertools.pairwise(value))
-    return None if rising else "a rising list of whole numbers"
-
-
-def _groups(value: Any) -> str | None:
-    ok = isinstance(value, dict) and value and all(isinstance(v, list) and v for v in value.values())
-    members = [member for group in value.values() for member in group] if ok else []
-    texts = ok and all(isinstance(member, str) for member in members)
-    distinct = texts and len(set(members)) == len(members)
-    return None if distinct else "a mapping from each label to the list of texts it stands for, each text once"
-
-
-def _char(value: Any) -> str | None:
-    return None if isinstance(value, str) and len(value) == 1 else "one character"
-
-
-def _date(value: Any) -> str | None:
-    return None if type(value) is dt.date else "a date as YYYY-MM-DD"
-
-
-def _phrase(value: Any) -> str | None:
-    return None if isinstance(value, str) and 0 < len(value) <= 64 else "a text of at most 64 characters"
-
+_KEYED = {
+    "domain": Parameter("what the values are of, e.g. customer: equal values join within it", check.name, True),
+    "purpose": Parameter("what the data is for: no other purpose's tokens can be joined", check.name, True),
+    "period": Parameter(
+        "no token can be joined with those of another month, quarter or year (of the partition's date)",
+        check.choice(*PERIODS),
+    ),
+}
+_NORMALISED = {
+    "normalise": Parameter("what is evened out first: exact (nothing) if not given", check.choice(*NORMALISATIONS))
+}
+_FORM = {"form": Parameter("how a token is written: binary if not given", check.choice(*FORMS))}
+_KEPT = {
+    "keepPrefix": Parameter("characters that stay at the start", check.whole(0, 8)),
+    "keepSuffix": Parameter("characters that stay at the end", check.whole(0, 8)),
+}
 
 REGISTRY: Mapping[str, TreatmentSpec] = {
     "drop": TreatmentSpec(
@@ -103,102 +83,130 @@ REGISTRY: Mapping[str, TreatmentSpec] = {
         parameters={},
     ),
     "token": TreatmentSpec(
-        summary="128-bit AES-256-CMAC (NIST SP 800-38B) under a key of the domain and the purpose",
-        protects="reading the identifier, and joining data of different purposes",
-        keeps="equality and joins within the domain and purpose, and frequencies",
-        types=frozenset({"string", "integer", "date"}),
-        parameters={"domain": Parameter(True, _text), "purpose": Parameter(True, _text)},
+        summary="128-bit AES-256-CMAC (NIST SP 800-38B), of the domain and then of the purpose",
+        protects="reading the identifier, and joining data of different purposes or periods",
+        keeps="equality and joins within domain, purpose and period, and frequencies",
+        types=CANONICAL,
+        parameters={**_KEYED, **_FORM, **_NORMALISED},
+    ),
+    "reversible token": TreatmentSpec(
+        summary="AES-256-SIV (RFC 5297), which `cloakhouse detokenize` opens for a role with the grant",
+        protects="reading the value without the grant; joining with other purposes or periods",
+        keeps="as a token, the value for whoever may detokenize, and its length",
+        types=CANONICAL,
+        parameters={**_KEYED, **_FORM, **_NORMALISED},
     ),
     "format-preserving token": TreatmentSpec(
-        summary="FF1 (NIST SP 800-38G) under a key of the domain and the purpose",
-        protects="reading the number; kept digits stay readable",
+        summary="FF1 (NIST SP 800-38G) in the same alphabet and length",
+        protects="reading the number; kept digits stay readable. No integrity: any number detokenizes to some number",
         keeps="length and alphabet, equality, the first and last characters asked for",
-        types=frozenset({"string"}),
+        types=TEXT,
         parameters={
-            "domain": Parameter(True, _text),
-            "purpose": Parameter(True, _text),
-            "alphabet": Parameter(False, _choice(*ALPHABETS)),
-            "length": Parameter(True, _count(6, 56)),
-            "keepPrefix": Parameter(False, _count(0, 8)),
-            "keepSuffix": Parameter(False, _count(0, 8)),
+            **_KEYED,
+            "alphabet": Parameter("its characters: digits if not given", check.choice(*ALPHABETS)),
+            "length": Parameter("the length that every value has (characters)", check.whole(6, 56), True),
+            **_KEPT,
+            "luhn": Parameter(
+                "valid: the check digit is made to fit; invalid: never does. Both take numbers where it fits",
+                check.choice("valid", "invalid"),
+            ),
+            "normalise": Parameter("what is evened out first", check.choice("exact", "digits")),
         },
     ),
+    "mask": TreatmentSpec(
+        summary="characters replaced by one sign, but for a few kept at the ends; or every value by one text",
+        protects="reading the value; not joins on what is kept",
+        keeps="length and the kept characters; of a fixed text, only whether there is a value",
+        types=TEXT,
+        parameters={
+            **_KEPT,
+            "sign": Parameter("the sign: * if not given", check.char),
+            "with": Parameter("the fixed text; goes with no other parameter", check.phrase),
+        },
+    ),
+    "substitute": TreatmentSpec(
+        summary="a realistic fictional value, the same for the same value; its e-mails and telephones reach nobody",
+        protects="reading the value, and taking test data for real data by its form",
+        keeps="equality and joins within domain, purpose and period (two values may get one substitute), frequencies",
+        types=frozenset({"string", "integer"}),
+        parameters={
+            "as": Parameter("what to make", check.choice(*SUBSTITUTES), True),
+            "locale": Parameter("of which country: en_US if not given", check.choice(*LOCALES)),
+            **_KEYED,
+            **_NORMALISED,
+        },
+    ),
+    "shuffle": TreatmentSpec(
+        summary="values change places among the rows of a block of the partition (permutation)",
+        protects="knowing whose value it is; not that somebody has it",
+        keeps="the distribution of the column; nothing between it and other columns",
+        types=ANY_TYPE,
+        parameters={},
+    ),
     "generalize": TreatmentSpec(
-        summary="a coarser value: a time unit, an age band, numeric bins, a prefix, or groups of categories",
+        summary="a coarser value: a time unit, an age band, bins, a prefix, groups, a hierarchy, top and bottom coding",
         protects="singling out by a fine or rare value",
         keeps="distributions at the coarser level",
         types=frozenset({"string", "integer", "number", "date", "timestamp"}),
         parameters={
-            "to": Parameter(False, _choice("hour", "day", "week", "month")),
-            "ageBands": Parameter(False, _edges),
-            "bins": Parameter(False, _edges),
-            "prefix": Parameter(False, _count(1, 32)),
-            "groups": Parameter(False, _groups),
-            "on": Parameter(False, _date),
-            "other": Parameter(False, _phrase),
+            "to": Parameter("start of the hour, day, week, month, quarter or year", check.choice(*TIME_UNITS)),
+            "ageBands": Parameter("ages where a new band starts; needs `on`", check.edges),
+            "on": Parameter("the day that ages are counted on", check.day),
+            "bins": Parameter("numbers where a new bin starts", check.edges),
+            "prefix": Parameter("characters to keep at the start", check.whole(1, 32)),
+            "fill": Parameter("one sign for each character behind the prefix; not given, they are cut off", check.char),
+            "groups": Parameter("each label with the texts it stands for", check.groups),
+            "hierarchy": Parameter("a level of a CSV file beside the contract, pinned by digest", check.hierarchy),
+            "other": Parameter("label of texts in no group; if not given they become null", check.phrase),
+            "clamp": Parameter("bottom, top: values beyond become it (top and bottom coding)", check.clamp),
         },
-        one_of=frozenset({"to", "ageBands", "bins", "prefix", "groups"}),
+        one_of=frozenset({"to", "ageBands", "bins", "prefix", "groups", "hierarchy", "clamp"}),
     ),
-    "mask": TreatmentSpec(
-        summary="characters replaced by one sign, but for a few kept at the ends",
-        protects="reading the value; not joins on what is kept",
-        keeps="length and the kept characters",
-        types=frozenset({"string"}),
+    "perturb": TreatmentSpec(
+        summary="bounded noise, uniform: on each row, or one shift for all values of a subject",
+        protects="matching exact amounts and days with another source; it is not differential privacy",
+        keeps="values to within the bound; order and distances within a subject, with `perSubject`",
+        types=frozenset({"integer", "number", "date", "timestamp"}),
         parameters={
-            "keepPrefix": Parameter(False, _count(0, 8)),
-            "keepSuffix": Parameter(False, _count(0, 8)),
-            "sign": Parameter(False, _char),
+            "bound": Parameter("largest change: number, days of a date, seconds of a timestamp", check.positive, True),
+            "step": Parameter("numbers: what changes and results are multiples of, 0.01 if not given", check.positive),
+            "perSubject": Parameter("column that tells the subject, e.g. household_id", check.name),
         },
     ),
+    "round": TreatmentSpec(
+        summary="the nearest multiple of a number, ties to the even one",
+        protects="matching exact amounts with another source",
+        keeps="values to within half of it",
+        types=frozenset({"integer", "number"}),
+        parameters={"to": Parameter("the number, e.g. 5 or 0.05", check.positive, True)},
+    ),
+    "bucket": TreatmentSpec(
+        summary="a number from 0, of a keyed hash: about distinct values / buckets share one",
+        protects="telling apart values that share a bucket",
+        keeps="a stable split, such as for experiments; equal values stay together",
+        types=CANONICAL,
+        parameters={
+            "buckets": Parameter("how many", check.whole(2, 65_536), True),
+            **_KEYED,
+            **_NORMALISED,
+        },
+    ),
+    "suppress rare": TreatmentSpec(
+        summary="categories that fewer rows (or subjects) of the partition have become null, or `other`",
+        protects="singling out by a rare category",
+        keeps="frequent categories",
+        types=frozenset({"string", "integer"}),
+        parameters={
+            "atLeast": Parameter("the least number that keeps a category", check.whole(2, 1_000_000), True),
+            "perSubject": Parameter("column that tells the subject: subjects are counted, not rows", check.name),
+            "other": Parameter("text instead of null (texts only)", check.phrase),
+        },
+    ),
+    "scrub": TreatmentSpec(
+        summary="e-mail addresses, phones, cards, IBANs and national numbers in a text become [EMAIL] and so on",
+        protects="reading those of them that are found; names and addresses are not looked for",
+        keeps="the rest of the text",
+        types=TEXT,
+        parameters={"kinds": Parameter("what to look for: all if not given", check.choices(*FINDABLE))},
+    ),
 }
-
-GENERALIZE_TYPES: Mapping[str, frozenset[str]] = {
-    "to": frozenset({"timestamp", "date"}),
-    "ageBands": frozenset({"date"}),
-    "bins": frozenset({"integer", "number"}),
-    "prefix": frozenset({"string"}),
-    "groups": frozenset({"string"}),
-}
-
-
-def fault_in(name: str, parameters: Mapping[str, Any], logical_type: str) -> tuple[str, str, str] | None:
-    """Return (parameter or "", expected, found) for the first fault of a treatment, or None when it is sound."""
-    spec = REGISTRY.get(name)
-    if spec is None:
-        return "", "a treatment: " + ", ".join(REGISTRY), f"`{name}`"
-    if logical_type not in spec.types:
-        return "", f"{name} on {', '.join(sorted(spec.types))}", f"a column of type {logical_type}"
-    for key, value in parameters.items():
-        if key not in spec.parameters:
-            return key, f"parameters of {name}: {', '.join(spec.parameters) or 'none'}", f"`{key}`"
-        fault = spec.parameters[key].check(value)
-        if fault:
-            return key, f"`{key}` as {fault}", f"a {type(value).__name__} that is not"
-    missing = [k for k, p in spec.parameters.items() if p.required and k not in parameters]
-    if missing:
-        return "", f"{name} with `{missing[0]}`", "no such parameter"
-    return _fault_in_choice(name, spec, parameters, logical_type)
-
-
-def _fault_in_choice(
-    name: str, spec: TreatmentSpec, parameters: Mapping[str, Any], logical_type: str
-) -> tuple[str, str, str] | None:
-    chosen = sorted(spec.one_of & parameters.keys())
-    if spec.one_of and len(chosen) != 1:
-        return "", f"{name} with one of {', '.join(sorted(spec.one_of))}", f"{len(chosen)} of them"
-    if name == "generalize":
-        if logical_type not in GENERALIZE_TYPES[chosen[0]]:
-            allowed = ", ".join(sorted(GENERALIZE_TYPES[chosen[0]]))
-            return chosen[0], f"`{chosen[0]}` on {allowed}", f"a column of type {logical_type}"
-        if chosen[0] == "ageBands" and "on" not in parameters:
-            return "", "`ageBands` with `on`, the day ages are counted on", "no such parameter"
-    if name == "format-preserving token":
-        radix = len(ALPHABETS[parameters.get("alphabet", "digits")])
-        free = parameters["length"] - parameters.get("keepPrefix", 0) - parameters.get("keepSuffix", 0)
-        if free < 2 or radix**free < 1_000_000:
-            return (
-                "length",
-                "a domain of at least 1,000,000 values (SP 800-38G Rev. 1)",
-                f"{free} free places",
-            )
-    return None

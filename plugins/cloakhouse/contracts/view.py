@@ -1,15 +1,20 @@
-"""The `synthesis` and `gate` of a contract: engine, the view it is fitted on, and what a release must meet."""
+"""The `synthesis` of a contract: the engine, and the view it is fitted on."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cloakhouse.contracts.fields import Fields
-from cloakhouse.contracts.model import Column, Gate, Kind, Lookup, Measure, Synthesis, View
+from cloakhouse.contracts.guarantee import read_privacy
+from cloakhouse.contracts.model import Column, Kind, Level, Lookup, Measure, Synthesis, Task, View
 from cloakhouse.contracts.source import Path, Source
 
-ENGINES = ("gaussian copula",)
-MEASURES = ("first", "month", "weekday", "hour", "count", "count distinct", "sum", "any")
+ENGINES = ("gaussian copula", "ctgan", "tvae", "hma", "par", "dp-marginals")
+PRIVATE = ("dp-marginals",)  # engines that give a guarantee
+MEASURES = ("first", "month", "weekday", "hour", "count", "count distinct", "sum", "any", "number")
+OF_LINES = ("first", "month", "weekday", "hour", "sum", "any", "number")
+MAX_VALUES = 10_000
+MAX_ROWS = 10_000_000
 
 
 def read_synthesis(
@@ -26,16 +31,59 @@ def read_synthesis(
             remedy="declare engine, seed, holdoutShare, maxTrainingRows and view",
         )
     fields = Fields(source, properties["synthesis"])
+    engine = fields.choice("engine", ENGINES)
+    private = engine in PRIVATE  # counts in workers, whatever the number of rows
     synthesis = Synthesis(
-        engine=fields.choice("engine", ENGINES),
+        engine=engine,
         view=_view(fields.child("view"), columns),
         holdout_share=fields.share("holdoutShare"),
-        max_training_rows=fields.whole("maxTrainingRows", 1, 10_000_000),
+        max_training_rows=fields.whole("maxTrainingRows", 1, MAX_ROWS, MAX_ROWS if private else None),
         rows=fields.whole("rows", 1, 1_000_000_000) if "rows" in fields.data else None,
         seed=fields.whole("seed", 0, 2**31 - 1),
+        privacy=read_privacy(fields, required=private),
+        parameters=_parameters(fields),
+        tasks=tuple(_tasks(fields, columns)),
+        segments=_segments(fields, columns),
     )
-    fields.nothing_else()
+    fields.nothing_else("parameters", "tasks", "segments")
     return synthesis
+
+
+def _parameters(fields: Fields) -> dict[str, float]:
+    """Return the engine's own parameters: numbers by name. Whether the engine has them is for the engine to say."""
+    if "parameters" not in fields.data:
+        return {}
+    table = fields.child("parameters")
+    for name, value in table.data.items():
+        if type(value) not in (int, float):
+            raise table.fault(name, "a number", type(value).__name__, f"correct `{name}`")
+    return dict(table.data)
+
+
+def _tasks(fields: Fields, columns: tuple[Column, ...]) -> list[Task]:
+    if "tasks" not in fields.data:
+        return []
+    table = fields.child("tasks")
+    tasks = []
+    for name in table.data:
+        entry = table.child(name)
+        above = entry.number("above", -1e12, 1e12) if "above" in entry.data else None
+        equals = str(entry.data["equals"]) if "equals" in entry.data else None
+        task = Task(str(name), entry.choice("target", [c.name for c in columns]), above, equals)
+        entry.nothing_else("equals")
+        if (above is None) == (equals is None):
+            raise table.fault(name, "`above` or `equals`", "both or none", "e.g. {target: value, above: 20}")
+        tasks.append(task)
+    return tasks
+
+
+def _segments(fields: Fields, columns: tuple[Column, ...]) -> tuple[str, ...]:
+    if "segments" not in fields.data:
+        return ()
+    names = fields.names("segments")
+    if not set(names) <= {c.name for c in columns}:
+        raise fields.fault("segments", "names of declared columns", "another name", "correct `segments`")
+    return names
 
 
 def _view(fields: Fields, columns: tuple[Column, ...]) -> View:
@@ -48,12 +96,15 @@ def _view(fields: Fields, columns: tuple[Column, ...]) -> View:
             f"{len(measures.data)} measures for {len(declared)} columns",
             "make schema and view agree",
         )
+    lines = "rows" in fields.data and fields.choice("rows", ["groups", "lines"]) == "lines"
     view = View(
         source=fields.text("from"),
         group_by=fields.text("groupBy"),
         unit=fields.text("unit"),
         lookups=tuple(_lookups(fields)),
-        measures=tuple(_measure(measures, name) for name in declared),
+        measures=tuple(_measure(measures, name, lines) for name in declared),
+        lines=lines,
+        order=fields.text("order") if "order" in fields.data else None,
     )
     fields.nothing_else("lookups")
     return view
@@ -71,48 +122,38 @@ def _lookups(fields: Fields) -> list[Lookup]:
     return lookups
 
 
-def _measure(table: Fields, name: str) -> Measure:
+def _measure(table: Fields, name: str, lines: bool) -> Measure:
     entry: Any = table.data[name]
     if not isinstance(entry, dict):
         raise table.fault(name, "{measure: column}", type(entry).__name__, "e.g. {sum: quantity}")
     fields = table.child(name)
-    kinds = [key for key in entry if key in MEASURES]
+    allowed = OF_LINES if lines else MEASURES
+    kinds = [key for key in entry if key in allowed]
     if len(kinds) != 1:
-        raise table.fault(name, "one measure of " + ", ".join(MEASURES), f"{len(kinds)}", "name just one")
+        raise table.fault(name, "one measure of " + ", ".join(allowed), f"{len(kinds)}", "name just one")
+    levels = (Level.UNIT, Level.GROUP) if lines else (Level.UNIT,)
+    numbered = kinds[0] == "number"
+    level = Level(fields.choice("level", [*levels, Level.ROW])) if "level" in entry else Level.ROW
     measure = Measure(
         name=name,
         kind=kinds[0],
-        column=fields.text(kinds[0]),
+        column=fields.choice("number", levels) if numbered else fields.text(kinds[0]),
         equals=fields.text("equals") if "equals" in entry else None,
         cap=float(fields.whole("cap", 1, 10**9)) if "cap" in entry else None,
+        values=_values(fields) if "values" in entry else None,
+        level=Level(entry["number"]) if numbered else level,
     )
-    fields.nothing_else()
+    fields.nothing_else("values")
     if (measure.kind == "any") != (measure.equals is not None):
         raise table.fault(name, "`equals` with `any`, and only there", "otherwise", "e.g. {any: c, equals: X}")
     return measure
 
 
-def read_gate(source: Source, properties: dict[str, Path], kind: Kind) -> Gate | None:
-    """Return the checked `gate` of a synthetic contract, None for a feed. Raises ContractError."""
-    if kind is not Kind.SYNTHETIC:
-        return None
-    if "gate" not in properties:
-        raise source.error(
-            ("customProperties",),
-            expected="a property `gate` for a synthetic dataset",
-            found="none",
-            remedy="declare maxCopyExcess, minHoldoutUnits and kAnonymity: {dataset, over, k}",
+def _values(fields: Fields) -> tuple[Any, ...]:
+    values = fields.data["values"]
+    plain = isinstance(values, list) and all(type(v) in (str, int, bool) for v in values)
+    if not plain or not 0 < len(values) <= MAX_VALUES or len(set(values)) != len(values):
+        raise fields.fault(
+            "values", f"1 to {MAX_VALUES} distinct texts or whole numbers", "otherwise", "list what may occur"
         )
-    fields = Fields(source, properties["gate"])
-    anonymity = fields.child("kAnonymity")
-    over = anonymity.names("over")
-    gate = Gate(
-        max_copy_excess=fields.share("maxCopyExcess"),
-        min_holdout_units=fields.whole("minHoldoutUnits", 1, 1_000_000),
-        k_dataset=anonymity.text("dataset"),
-        quasi_identifiers=over,
-        min_k=anonymity.whole("k", 2, 1_000_000),
-    )
-    anonymity.nothing_else()
-    fields.nothing_else()
-    return gate
+    return tuple(values)

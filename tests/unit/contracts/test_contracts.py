@@ -9,29 +9,31 @@ from tests.support.contracts import COLUMNS, SHIPPED, column, feed_contract, fee
 
 from cloakhouse.contracts.model import ColumnClass, Kind, Period
 from cloakhouse.contracts.parser import load_contract, load_contracts, parse_contract
-from cloakhouse.contracts.treatments import ANY_TYPE, REGISTRY, fault_in
+from cloakhouse.contracts.treatment_faults import fault_in
+from cloakhouse.contracts.treatments import ANY_TYPE, REGISTRY
 from cloakhouse.errors import NotFound
 
 
 def test_the_shipped_contracts_load_together() -> None:
     contracts = load_contracts(SHIPPED)
-    assert list(contracts) == ["baskets_synthetic", "customers", "households_synthetic", "products", "transactions"]
+    assert {"customers", "products", "transactions"} == {c.name for c in contracts.values() if c.kind is Kind.FEED}
     assert {c.name for c in contracts.values() if c.kind is Kind.SYNTHETIC} == {
+        "baskets_private",
         "baskets_synthetic",
         "households_synthetic",
     }
     assert contracts["transactions"].references == ("customers",)
     assert contracts["baskets_synthetic"].sources == ("customers", "products", "transactions")
     for contract in contracts.values():
-        assert (contract.feed is None) == (contract.kind is Kind.SYNTHETIC)
-        assert (contract.synthesis is None) == (contract.gate is None) == (contract.kind is Kind.FEED)
+        assert (contract.feed is None) == (contract.kind is not Kind.FEED)
+        assert (contract.synthesis is None) == (contract.gate is None) == (contract.kind is not Kind.SYNTHETIC)
 
 
 def test_no_shipped_contract_keeps_a_direct_identifier_or_a_payment() -> None:
     for contract in load_contracts(SHIPPED).values():
         for kept in contract.kept_columns:
             if kept.column_class in (ColumnClass.DIRECT, ColumnClass.PAYMENT):
-                assert kept.treatment.name in ("token", "format-preserving token"), kept.name
+                assert kept.treatment.name in ("token", "reversible token", "format-preserving token"), kept.name
 
 
 def test_the_transactions_contract_in_full() -> None:
@@ -134,43 +136,67 @@ def test_the_partition_of_a_file_name(period: str, name: str, partition: str | N
         assert feed.file_name(partition) == name
 
 
+KEYED = {"domain": True, "purpose": True, "period": False}
 GOLDEN = {
     "drop": {},
     "keep": {},
-    "token": {"domain": True, "purpose": True},
+    "token": {**KEYED, "form": False, "normalise": False},
+    "reversible token": {**KEYED, "form": False, "normalise": False},
     "format-preserving token": {
-        "domain": True,
-        "purpose": True,
+        **KEYED,
         "alphabet": False,
         "length": True,
         "keepPrefix": False,
         "keepSuffix": False,
+        "luhn": False,
+        "normalise": False,
     },
+    "mask": {"keepPrefix": False, "keepSuffix": False, "sign": False, "with": False},
+    "substitute": {"as": True, "locale": False, **KEYED, "normalise": False},
+    "shuffle": {},
     "generalize": {
         "to": False,
         "ageBands": False,
+        "on": False,
         "bins": False,
         "prefix": False,
+        "fill": False,
         "groups": False,
-        "on": False,
+        "hierarchy": False,
         "other": False,
+        "clamp": False,
     },
-    "mask": {"keepPrefix": False, "keepSuffix": False, "sign": False},
+    "perturb": {"bound": True, "step": False, "perSubject": False},
+    "round": {"to": True},
+    "bucket": {"buckets": True, **KEYED, "normalise": False},
+    "suppress rare": {"atLeast": True, "perSubject": False, "other": False},
+    "scrub": {"kinds": False},
 }
+CANONICAL = {"string", "integer", "date"}
 GOLDEN_TYPES = {
     "drop": ANY_TYPE,
     "keep": ANY_TYPE,
-    "token": {"string", "integer", "date"},
+    "token": CANONICAL,
+    "reversible token": CANONICAL,
     "format-preserving token": {"string"},
-    "generalize": {"string", "integer", "number", "date", "timestamp"},
     "mask": {"string"},
+    "substitute": {"string", "integer"},
+    "shuffle": ANY_TYPE,
+    "generalize": {"string", "integer", "number", "date", "timestamp"},
+    "perturb": {"integer", "number", "date", "timestamp"},
+    "round": {"integer", "number"},
+    "bucket": CANONICAL,
+    "suppress rare": {"string", "integer"},
+    "scrub": {"string"},
 }
 
 
 def test_the_registry_of_treatments_is_the_one_that_contracts_were_written_for() -> None:
     assert {name: {k: p.required for k, p in spec.parameters.items()} for name, spec in REGISTRY.items()} == GOLDEN
     assert {name: set(spec.types) for name, spec in REGISTRY.items()} == {k: set(v) for k, v in GOLDEN_TYPES.items()}
-    assert REGISTRY["generalize"].one_of == {"to", "ageBands", "bins", "prefix", "groups"}
+    assert {name: set(spec.one_of) for name, spec in REGISTRY.items() if spec.one_of} == {
+        "generalize": {"to", "ageBands", "bins", "prefix", "groups", "hierarchy", "clamp"}
+    }
     for spec in REGISTRY.values():
         assert spec.summary
         assert spec.protects
@@ -188,7 +214,30 @@ def test_the_registry_of_treatments_is_the_one_that_contracts_were_written_for()
         ("generalize", {"bins": [0, 10]}, "number"),
         ("generalize", {"prefix": 1}, "string"),
         ("generalize", {"groups": {"a": ["x"]}, "other": "rest"}, "string"),
+        ("generalize", {"prefix": 2, "fill": "*"}, "string"),
+        ("generalize", {"hierarchy": {"file": "a.csv", "level": 1, "sha256": "0" * 64}, "other": "rest"}, "integer"),
+        ("generalize", {"clamp": {"top": 90}}, "integer"),
+        ("generalize", {"clamp": {"bottom": 0, "top": 0.5}}, "number"),
+        ("generalize", {"clamp": {"bottom": dt.date(1930, 1, 1), "top": dt.date(2010, 1, 1)}}, "date"),
         ("mask", {}, "string"),
+        ("mask", {"with": "[NAME]"}, "string"),
+        ("token", {"domain": "a", "purpose": "b", "period": "month", "form": "base32", "normalise": "email"}, "string"),
+        ("token", {"domain": "a", "purpose": "b", "normalise": "exact"}, "date"),
+        ("reversible token", {"domain": "a", "purpose": "b", "form": "hex"}, "date"),
+        ("format-preserving token", {"domain": "a", "purpose": "b", "length": 7, "luhn": "valid", "normalise": "digits"}, "string"),  # noqa: E501
+        ("format-preserving token", {"domain": "a", "purpose": "b", "length": 6, "alphabet": "letters"}, "string"),
+        ("substitute", {"as": "given name", "locale": "pt_BR", "domain": "a", "purpose": "b"}, "integer"),
+        ("shuffle", {}, "boolean"),
+        ("perturb", {"bound": 0.5, "step": 0.05}, "number"),
+        ("perturb", {"bound": 0.01}, "number"),
+        ("perturb", {"bound": 2**31 - 1, "perSubject": "household_id"}, "timestamp"),
+        ("round", {"to": 5}, "integer"),
+        ("round", {"to": 0.05}, "number"),
+        ("bucket", {"buckets": 65_536, "domain": "a", "purpose": "b", "period": "year"}, "date"),
+        ("suppress rare", {"atLeast": 5, "perSubject": "household_id"}, "integer"),
+        ("suppress rare", {"atLeast": 2, "other": "rest"}, "string"),
+        ("scrub", {}, "string"),
+        ("scrub", {"kinds": ["national id", "iban"]}, "string"),
     ],
 )  # fmt: skip
 def test_sound_treatments(name: str, parameters: dict[str, object], logical_type: str) -> None:
@@ -203,3 +252,13 @@ def test_the_smallest_ff1_domain_is_a_million() -> None:
     assert fault[0] == "length"
     assert fault_in("format-preserving token", {**base, "keepSuffix": 3, "alphabet": "base36"}, "string") is None
     assert fault_in("format-preserving token", {**base, "keepSuffix": 8, "keepPrefix": 8}, "string") is not None
+
+
+def test_the_check_digit_is_no_part_of_an_ff1_domain() -> None:
+    base = {"domain": "a", "purpose": "b", "length": 16, "keepPrefix": 6, "keepSuffix": 3, "luhn": "valid"}
+    assert fault_in("format-preserving token", base, "string") is None
+    assert fault_in("format-preserving token", {**base, "keepSuffix": 4}, "string") == (
+        "length",
+        "a domain of at least 1,000,000 values (SP 800-38G Rev. 1)",
+        "5 free places, the check digit not counted",
+    )
