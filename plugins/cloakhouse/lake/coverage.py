@@ -2,9 +2,9 @@
 
 Every file is opened. Encrypted Parquet is walked as the chain of modules that it must be; with a key ring its footer
 is opened, and says of each column under which key it is. Landed files must have a valid header in front of their
-stream. Manifests and evidence, which have their own digest in their name, hold no values by design and are
-counted apart, as records. Everything else, files left behind by an interrupted write included, counts as not
-encrypted and is listed.
+stream, fitted synthesizers one that names them. Manifests and evidence, which have their own digest in their name,
+hold no values by design and are counted apart, as records. Everything else, files left behind by an interrupted write
+included, counts as not encrypted and is listed.
 
 Without keys, bytes that were forged to look like a chain of modules pass. `deep=True` opens every module and segment
 with its key, and so checks every tag.
@@ -26,6 +26,8 @@ from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.footer import Protection
 from cloakhouse.lake.inspection import inspect
 from cloakhouse.lake.report import Finding, Kind
+from cloakhouse.lake.store.folder import FolderStore
+from cloakhouse.lake.store.protocol import ObjectStore
 
 __all__ = ["Coverage", "Finding", "Kind", "Place", "PlaceCoverage", "Protection", "coverage"]
 
@@ -35,6 +37,7 @@ class Place(StrEnum):
 
     PARQUET = "parquet"
     LANDED = "landed"
+    SEALED = "sealed"
     RECORD = "record"
     OTHER = "other"
 
@@ -110,16 +113,18 @@ class Coverage:
         return not self.findings
 
 
-def coverage(lake: Path, ring: KeyRing | None = None, *, deep: bool = False) -> Coverage:
-    """Return what is encrypted below `lake`. With `ring` footers are opened, with `deep` every tag is checked.
+def coverage(lake: ObjectStore | Path, ring: KeyRing | None = None, *, deep: bool = False) -> Coverage:
+    """Return what is encrypted in `lake`. With `ring` footers are opened, with `deep` every tag is checked.
 
-    A file that is damaged, unreadable or anything else is a finding, never an error; symbolic links are not followed.
-    Memory: a footer and a module at a time. Raises StorageError when the lake itself can't be read.
+    A path is the folder that holds a lake. Objects of a server are looked at as copies in the cache. An object that is
+    damaged, unreadable or anything else is a finding, never an error; symbolic links are not followed. Memory: a footer
+    and a module at a time. Raises StorageError when the lake itself can't be read.
     """
+    store = FolderStore(lake) if isinstance(lake, Path) else lake
     totals: dict[tuple[str, str, Place], Counter[str]] = {}
     findings: list[Finding] = []
-    for path, size in _files(lake, findings):
-        report = inspect(lake, path, size, ring, deep=deep)
+    for path, size in _everything(store, findings):
+        report = inspect(store, path, size, ring, deep=deep)
         if report is None:
             continue  # it vanished meanwhile
         findings += report.findings
@@ -139,6 +144,12 @@ def _part(zone: str, dataset: str, place: Place, total: Counter[str]) -> PlaceCo
 def _zone_and_dataset(path: str) -> tuple[str, str]:
     folders = path.split("/")[:-1]
     return (folders[0] if folders else "", folders[1] if len(folders) > 1 else "")
+
+
+def _everything(store: ObjectStore, findings: list[Finding]) -> Iterator[tuple[str, int]]:
+    if isinstance(store, FolderStore):
+        return _files(store.root, findings)
+    return ((info.path, info.bytes) for info in store.list())
 
 
 def _files(lake: Path, findings: list[Finding]) -> Iterator[tuple[str, int]]:

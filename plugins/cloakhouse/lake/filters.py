@@ -1,7 +1,8 @@
 """Row filters over batches: (column, operator, value) triples, all of which must hold.
 
-Evaluated by pyarrow.compute on batches that were read and authorised like any other. pyarrow's own dataset filters
-are never used: they look at the statistics of columns whose keys the reader may not have, and abort the process.
+Evaluated by pyarrow.compute on batches that were read and authorised like any other; row groups that can hold no such
+row are left out before (`cloakhouse.lake.pruning`). pyarrow's own dataset filters are never used: they look at the
+statistics of columns whose keys the reader may not have, and abort the process.
 
 A missing value fulfils no condition, `!=` and `not in` included, as in SQL.
 """
@@ -60,24 +61,24 @@ class RowFilter:
 
     def check(self, schema: pa.Schema) -> None:
         """Try the conditions on no rows of `schema`. Raises ConfigurationError where the types don't fit."""
-        empty = schema.empty_table()
         for column, operator, value in self.conditions:
+            kind = schema.field(column).type
             try:
-                _mask(empty.column(column).combine_chunks(), operator, value)
+                mask(pa.nulls(0, kind), operator, value)
             except (pa.ArrowException, TypeError, ValueError, OverflowError):
-                kind = schema.field(column).type
                 raise _unusable(f"the condition on {column}", f"values that compare with {kind}", "others") from None
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows of `batch` that fulfil every condition."""
-        mask = None
+        every = None
         for column, operator, value in self.conditions:
-            one = _mask(batch.column(column), operator, value)
-            mask = one if mask is None else pc.and_kleene(mask, one)
-        return batch if mask is None else batch.filter(mask, null_selection_behavior="drop")
+            one = mask(batch.column(column), operator, value)
+            every = one if every is None else pc.and_kleene(every, one)
+        return batch if every is None else batch.filter(every, null_selection_behavior="drop")
 
 
-def _mask(column: pa.Array, operator: str, value: Any) -> pa.Array:
+def mask(column: pa.Array, operator: str, value: Any) -> pa.Array:
+    """Return which values of `column` fulfil one condition; null where a value is missing. Raises ArrowException."""
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     if operator in COMPARISONS:

@@ -25,17 +25,18 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from cloakhouse.errors import IntegrityError, KeyServiceError
 from cloakhouse.keys.dataset_keys import DatasetKey, canonical
-from cloakhouse.keys.files import NO_SPACE, replacing, storage_error
+from cloakhouse.keys.files import NO_SPACE, new_file, storage_error
 from cloakhouse.keys.protocol import FILE, new_data_key
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.keys.secret import SecretKey
 from cloakhouse.keys.streaming import SEGMENT, DecryptingReader, EncryptingWriter, sealed_size
 from cloakhouse.lake import slots
+from cloakhouse.lake.store.protocol import ObjectStore
 
 FORMAT = 2
 ZONE = "landing"
@@ -65,7 +66,9 @@ class LandedObject:
 
 
 @contextlib.contextmanager
-def landing(lake: Path, target: LandedObject, ring: KeyRing, *, plain_bytes: int = 0) -> Iterator[EncryptingWriter]:
+def landing(
+    store: ObjectStore, target: LandedObject, ring: KeyRing, *, plain_bytes: int = 0
+) -> Iterator[EncryptingWriter]:
     """Yield a writer of plaintext; the encrypted file appears at `target` in one step when the block ends well.
 
     `plain_bytes`, where known, reserves the room on the disk: a full disk shows at once, and writing costs less.
@@ -73,7 +76,7 @@ def landing(lake: Path, target: LandedObject, ring: KeyRing, *, plain_bytes: int
     """
     key = new_data_key()
     header = _encoded(target, ring.wrap(target.key, key, target.context()))
-    with replacing(lake / target.path) as sink:
+    with store.staged(target.path) as temporary, new_file(temporary) as sink:
         if plain_bytes:
             _reserve(sink, slots.AREA + sealed_size(plain_bytes))
         writer = EncryptingWriter(sink, key, _associated_data(target), front=slots.first(header))
@@ -83,13 +86,13 @@ def landing(lake: Path, target: LandedObject, ring: KeyRing, *, plain_bytes: int
 
 
 @contextlib.contextmanager
-def opened(lake: Path, target: LandedObject, ring: KeyRing) -> Iterator[BinaryIO]:
+def opened(store: ObjectStore, target: LandedObject, ring: KeyRing) -> Iterator[BinaryIO]:
     """Yield the plaintext of the landed file `target` as a buffered stream of checked bytes.
 
     Raises IntegrityError when the file is missing, changed, another file or plaintext; KeyServiceError, AccessRefused.
     """
-    path = lake / target.path
-    with _reading(path, target):
+    with _reading(target):
+        path = store.fetched(target.path)
         source = path.open("rb", buffering=0)  # segments go straight to where they are decrypted
     with source:
         key = _data_key(source.fileno(), path, target, ring)
@@ -98,16 +101,21 @@ def opened(lake: Path, target: LandedObject, ring: KeyRing) -> Iterator[BinaryIO
         yield io.BufferedReader(reader, SEGMENT)
 
 
-def rewrap(lake: Path, target: LandedObject, ring: KeyRing) -> bool:
+def rewrap(store: ObjectStore, target: LandedObject, ring: KeyRing) -> bool:
     """Have the file's data key wrapped under the newest version of its dataset key; return whether it was not.
 
     Only the header changes. Also clears what a re-wrapping that was killed left behind. Readers go on undisturbed; of
     many re-wrappers one works and the others find it done. Raises as `opened`, StorageError, and StageError when
     another one holds the file for a minute; the file then opens as before.
     """
-    path = lake / target.path
-    with _reading(path, target):
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        with _reading(target):
+            path = stack.enter_context(store.edited(target.path))
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return _rewrapped(handle, path, target, ring)
+
+
+def _rewrapped(handle: int, path: Path, target: LandedObject, ring: KeyRing) -> bool:
     try:
         slots.lock(handle, path)
         slot = _slot(slots.newest(os.pread(handle, slots.AREA, 0)), handle, target)
@@ -134,13 +142,13 @@ def _reserve(sink: BinaryIO, size: int) -> None:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, target: LandedObject) -> Iterator[None]:
+def _reading(target: LandedObject) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise _broken(target, "the landed file", "no file") from None
     except OSError as fault:
-        raise storage_error(fault, path, "the landed file was not opened") from None
+        raise storage_error(fault, PurePosixPath(target.path), "the landed file was not opened") from None
 
 
 def _data_key(handle: int, path: Path, target: LandedObject, ring: KeyRing) -> SecretKey:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cloakhouse.errors import IntegrityError
-from cloakhouse.keys.files import create_once
+from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.ledger.catalogue import ManifestRef
 
 FORMAT = 1
 
 
-def write_manifest(lake: Path, folder: str, kind: str, content: Mapping[str, Any]) -> ManifestRef:
-    """Write `content` as a manifest of `kind` below `lake/folder`; return its reference.
+def write_manifest(store: ObjectStore, folder: str, kind: str, content: Mapping[str, Any]) -> ManifestRef:
+    """Write `content` as a manifest of `kind` below `folder`; return its reference.
 
     Writing the same content again changes nothing. Raises StorageError.
     """
@@ -29,17 +28,17 @@ def write_manifest(lake: Path, folder: str, kind: str, content: Mapping[str, Any
     ).encode()
     digest = hashlib.sha256(body).hexdigest()
     path = f"{folder}/{kind}-{digest[:16]}.json"
-    if not create_once(lake / path, body):
-        read_manifest(lake, ManifestRef(path, digest))
+    if not store.create(path, body):
+        read_manifest(store, ManifestRef(path, digest))
     return ManifestRef(path, digest)
 
 
-def read_manifest(lake: Path, ref: ManifestRef, kind: str | None = None) -> dict[str, Any]:
+def read_manifest(store: ObjectStore, ref: ManifestRef, kind: str | None = None) -> dict[str, Any]:
     """Return the manifest behind `ref`. Raises IntegrityError when it is missing, changed or of another kind."""
     try:
-        body = (lake / ref.path).read_bytes()
-    except OSError as fault:
-        raise _broken(ref, "the manifest file", type(fault).__name__) from None
+        body = store.read(ref.path)
+    except FileNotFoundError:
+        raise _broken(ref, "the manifest file", "no file") from None
     if hashlib.sha256(body).hexdigest() != ref.sha256:
         raise _broken(ref, f"SHA-256 {ref.sha256[:16]}", "other bytes")
     content: dict[str, Any] = json.loads(body)

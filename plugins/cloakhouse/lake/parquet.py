@@ -7,11 +7,13 @@ Reading a file, in this order; nothing later happens when one step refuses:
 
 1. the footer key of the file's dataset is opened;
 2. size, SHA-256 and both magics are compared with the manifest's FileEntry, so that a swapped, spliced or
-   plaintext file is found before the reader sees it;
+   plaintext file is found before the reader sees it (`cloakhouse.lake.sums.VerifiedFiles`: once, while the file stays
+   as it is);
 3. the footer is opened; it records each column's class, and for which dataset the file was written;
 4. the keys of all columns that are asked for or filtered by are opened: pyarrow aborts or hangs on a key that it
    is denied, so it must not be the one to find out;
-5. pyarrow reads those columns, batch by batch where there is a filter; the filter's columns are dropped.
+5. row groups that can hold no row of the filter are left out (`cloakhouse.lake.pruning`);
+6. pyarrow reads those columns, batch by batch where there is a filter; the filter's columns are dropped.
 
 Source: https://github.com/apache/parquet-format/blob/master/Encryption.md
 """
@@ -21,20 +23,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cloakhouse.contracts.model import ColumnClass
 from cloakhouse.errors import IntegrityError, StorageError
-from cloakhouse.keys.files import fsync_folder, storage_error, temporary_beside
+from cloakhouse.keys.files import storage_error
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.encryption import FileEncryption
 from cloakhouse.lake.filters import Condition, RowFilter
 from cloakhouse.lake.footer import MAGIC, require_encrypted
 from cloakhouse.lake.projection import ColumnKeys, Projection, check_columns
-from cloakhouse.lake.sums import FileEntry, HashingSink, sum_of, tampered
+from cloakhouse.lake.pruning import groups_to_read
+from cloakhouse.lake.store.protocol import ObjectStore
+from cloakhouse.lake.sums import FileEntry, HashingSink, VerifiedFiles, tampered
 
 __all__ = ["MAGIC", "FileEntry", "TableStore"]
 
@@ -71,12 +75,13 @@ class _RowGroups:
 
 
 class TableStore:
-    """Reads and writes encrypted tables below one lake folder. One per process; keeps the key cache."""
+    """Reads and writes encrypted tables below the lake in one object store. One per process; keeps the key cache."""
 
-    def __init__(self, lake: Path, ring: KeyRing) -> None:
+    def __init__(self, lake: ObjectStore, ring: KeyRing) -> None:
         self._lake = lake
         self._ring = ring
         self._encryption = FileEncryption(ring)
+        self._verified = VerifiedFiles()
 
     @contextlib.contextmanager
     def writing(
@@ -89,31 +94,24 @@ class TableStore:
         """
         check_columns(path, schema, classes)
         keys = ColumnKeys.of(path, {name: classes[name].key_name for name in schema.names})
-        target = self._lake / path
-        temporary = temporary_beside(target)
         entries: list[FileEntry] = []
-        try:
-            properties = self._encryption.properties(path, keys.by_class())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with HashingSink.create(temporary) as sink, sink.for_arrow() as stream:
-                with pq.ParquetWriter(
-                    stream, schema, compression="zstd", encryption_properties=properties, coerce_timestamps="us"
-                ) as writer:
-                    writer.add_key_value_metadata(keys.as_metadata())
-                    groups = _RowGroups(path, writer)
-                    yield groups.add, entries
-                    groups.flush()
-                stream.flush()
-                os.fsync(sink.fileno())
+        properties = self._encryption.properties(path, keys.by_class())
+        with self._lake.staged(path) as temporary:
+            try:
+                with HashingSink.create(temporary) as sink, sink.for_arrow() as stream:
+                    with pq.ParquetWriter(
+                        stream, schema, compression="zstd", encryption_properties=properties, coerce_timestamps="us"
+                    ) as writer:
+                        writer.add_key_value_metadata(keys.as_metadata())
+                        groups = _RowGroups(path, writer)
+                        yield groups.add, entries
+                        groups.flush()
+                    stream.flush()
+                    os.fsync(sink.fileno())
+            except OSError as fault:
+                raise _storage(fault, path) from None
             require_encrypted(temporary, path, keys.names(), self._ring)
-            temporary.replace(target)
-            fsync_folder(target.parent)
-            entries.append(FileEntry(path, sink.size, groups.rows, sink.sha256()))
-        except OSError as fault:
-            raise _storage(fault, target) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        entries.append(FileEntry(path, sink.size, groups.rows, sink.sha256()))
 
     def write(self, path: str, table: pa.Table, classes: Mapping[str, ColumnClass]) -> FileEntry:
         """Write `table` to `path` and return its entry. Raises as `writing`."""
@@ -131,9 +129,9 @@ class TableStore:
         NotFound for a column that the file doesn't have; ConfigurationError for a condition that can't be
         evaluated; IntegrityError, KeyServiceError, StorageError.
         """
-        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection):
+        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection, groups):
             if projection.filter.conditions:
-                return pa.Table.from_batches(projection.batches(file, READ_BATCH), projection.schema)
+                return pa.Table.from_batches(projection.batches(file, READ_BATCH, groups), projection.schema)
             return projection.dress(file.read(columns=projection.needed))
 
     def batches(
@@ -144,8 +142,8 @@ class TableStore:
         where: Sequence[Condition] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one file in batches of at most `rows`. Arguments and errors as `read`."""
-        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection):
-            yield from projection.batches(file, rows)
+        with self._opened(entry, columns, RowFilter.of(where)) as (file, projection, groups):
+            yield from projection.batches(file, rows, groups)
 
     def layout(self, entry: FileEntry) -> tuple[pa.Schema, dict[str, ColumnClass]]:
         """Return the columns of one file with their types, and the class that each was written under.
@@ -153,39 +151,41 @@ class TableStore:
         Takes the footer's key alone. Raises as `read`.
         """
         by_key_name = {column_class.key_name: column_class for column_class in ColumnClass}
-        with self._file(entry) as (file, keys):
+        with self._file(entry) as (_, file, keys):
             schema = Projection.of(entry, file.schema_arrow, file.schema_arrow.names, RowFilter(())).schema
             return schema, {column: by_key_name[use] for column, use in keys.classes.items()}
 
     @contextlib.contextmanager
     def _opened(
         self, entry: FileEntry, columns: Sequence[str] | None, where: RowFilter
-    ) -> Iterator[tuple[pq.ParquetFile, Projection]]:
-        """Yield the open file and what may be read of it: every key that this takes was opened."""
-        with self._file(entry) as (file, keys):
-            projection = Projection.of(entry, file.schema_arrow, columns, where)
+    ) -> Iterator[tuple[pq.ParquetFile, Projection, list[int] | None]]:
+        """Yield the open file, what may be read of it, and its row groups that may hold a row of `where` (None: all).
+
+        Every key that this takes was opened.
+        """
+        with self._file(entry) as (source, file, keys):
+            schema = file.schema_arrow
+            projection = Projection.of(entry, schema, columns, where)
             keys.authorise(projection.touched, self._encryption.require)
-            yield file, projection
+            groups = groups_to_read(source, entry.bytes, schema, where, self._ring) if where.conditions else None
+            yield file, projection, groups
 
     @contextlib.contextmanager
-    def _file(self, entry: FileEntry) -> Iterator[tuple[pq.ParquetFile, ColumnKeys]]:
-        """Yield the open file, which is the one that `entry` lists, and its columns' classes."""
-        path = self._lake / entry.path
+    def _file(self, entry: FileEntry) -> Iterator[tuple[pa.OSFile, pq.ParquetFile, ColumnKeys]]:
+        """Yield the open file, which is the one that `entry` lists, its reader, and its columns' classes."""
         properties = self._encryption.opening(entry.path)
         try:
-            with pa.OSFile(str(path)) as source:
-                found = sum_of(source, entry)
-                if found != (entry.bytes, entry.sha256):
-                    raise tampered(entry, f"{entry.bytes} bytes with SHA-256 {entry.sha256[:12]}", "other bytes")
+            with pa.OSFile(str(self._lake.fetched(entry.path, entry.sha256))) as source:
+                self._verified.require(source, entry)
                 with pq.ParquetFile(source, decryption_properties=properties) as file:
                     if file.metadata.num_rows != entry.rows:
                         raise tampered(entry, f"{entry.rows} rows", f"{file.metadata.num_rows} rows")
-                    yield file, ColumnKeys.recorded(entry, file.metadata.metadata, file.schema_arrow.names)
+                    yield source, file, ColumnKeys.recorded(entry, file.metadata.metadata, file.schema_arrow.names)
         except FileNotFoundError:
             raise tampered(entry, "the file", "no file") from None
         except (OSError, ValueError, pa.ArrowException) as fault:
             if isinstance(fault, OSError) and fault.errno is not None:
-                raise storage_error(fault, path, "the file was not read") from None
+                raise storage_error(fault, PurePosixPath(entry.path), "the file was not read") from None
             raise tampered(entry, "pages and a footer with valid tags", "others") from None
 
 
@@ -199,13 +199,13 @@ def _lossy(path: str) -> IntegrityError:
     )
 
 
-def _storage(fault: OSError, target: Path) -> Exception:
+def _storage(fault: OSError, path: str) -> Exception:
     if fault.errno is None:
         return StorageError(
-            where=target.name,
+            where=PurePosixPath(path).name,
             expected="room and permission to write",
             found="the system refused the write",
             not_done="the file was not made visible",
             remedy="check space and permissions in CLOAKHOUSE_HOME, then run again",
         )
-    return storage_error(fault, target, "the file was not made visible")
+    return storage_error(fault, PurePosixPath(path), "the file was not made visible")

@@ -156,9 +156,12 @@ class Projection:
         """Return `rows` (a Table or a RecordBatch) with just the wanted columns, and without our own record."""
         return rows.select(list(self.wanted)).replace_schema_metadata(self.schema.metadata)
 
-    def batches(self, file: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the wanted columns of the rows that pass the filter, at most `rows` at once."""
-        for batch in file.iter_batches(batch_size=rows, columns=self.needed):
+    def batches(self, file: pq.ParquetFile, rows: int, groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the wanted columns of the rows that pass the filter, at most `rows` at once.
+
+        `groups` names the row groups that are read (None: all).
+        """
+        for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=self.needed):
             passed = self.filter.apply(batch)
             if passed.num_rows:
                 yield self.dress(passed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.dataset_keys import DatasetKey
@@ -12,28 +12,30 @@ from cloakhouse.lake.footer import read_crypto
 from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.modules import FormatError, KeyMaterial
 from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.store.protocol import ObjectStore
 
 BLOCK = 1 << 20  # bytes
 MARK = "~"  # in the names of files that were encrypted again
 
 
-def key_versions(lake: Path, path: str, ring: KeyRing) -> dict[DatasetKey, int]:
+def key_versions(store: ObjectStore, path: str, ring: KeyRing) -> dict[DatasetKey, int]:
     """Return the dataset keys that the Parquet file at `path` needs, each with the oldest version of it in use.
 
     Read from the file's bytes. Raises IntegrityError for a file that is none or damaged, KeyServiceError.
     """
     found: dict[DatasetKey, int] = {}
-    for material in _materials(lake, path, ring):
+    for material in _materials(store, path, ring):
         key = DatasetKey.parse(material.key)
         version = ring.version_of(material.kek if material.kek is not None else material.wrapped)
         found[key] = min(version, found.get(key, version))
     return found
 
 
-def _materials(lake: Path, path: str, ring: KeyRing) -> list[KeyMaterial]:
+def _materials(store: ObjectStore, path: str, ring: KeyRing) -> list[KeyMaterial]:
     try:
-        with (lake / path).open("rb") as stream:
-            crypto = read_crypto(stream, (lake / path).stat().st_size)
+        local = store.fetched(path)
+        with local.open("rb") as stream:
+            crypto = read_crypto(stream, local.stat().st_size)
         own = [chunk.material for chunk in crypto.open_footer(ring) if chunk.material is not None]
         return [crypto.material, *own]
     except (FormatError, OSError) as fault:
@@ -71,11 +73,11 @@ def reencrypt_table(entry: FileEntry, store: TableStore) -> FileEntry:
     return entries[0]
 
 
-def reencrypt_landed(lake: Path, target: LandedObject, ring: KeyRing) -> None:
+def reencrypt_landed(store: ObjectStore, target: LandedObject, ring: KeyRing) -> None:
     """Encrypt a landed file again under a fresh data key, in one step; readers of the old bytes go on undisturbed.
 
     Raises IntegrityError, KeyServiceError, StorageError.
     """
-    with opened(lake, target, ring) as source, landing(lake, target, ring) as writer:
+    with opened(store, target, ring) as source, landing(store, target, ring) as writer:
         while block := source.read(BLOCK):
             writer.write(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from cloakhouse.errors import IntegrityError
 from cloakhouse.lake.footer import MAGIC
 
 BLOCK = 1 << 20  # bytes
+SETTLED_S = 2  # seconds; longer than the ticks of any clock that dates files
+MOST_KNOWN = 100_000  # files
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,36 @@ class HashingSink:
     def sha256(self) -> str:
         """Return the sum of what was written (hex)."""
         return self._digest.hexdigest()
+
+
+class VerifiedFiles:
+    """The files that this process has compared with their entries, and that nobody has written to since.
+
+    A file is known by device, inode, size and its times of change and modification (ns), and by the sum that was found.
+    One that changed within `SETTLED_S` before it was compared is not kept: a change within the same tick of the file
+    system's clock would not show. Nothing but the clock of the machine, which its administrator alone can set, turns
+    back a time of change; and every page that is read is authenticated by its own tag besides.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def require(self, source: pa.OSFile, entry: FileEntry) -> None:
+        """Return if the open file is the one that `entry` lists. Raises IntegrityError, OSError."""
+        before = _identity(source)
+        if self._known.get(before) == entry.sha256 and before[2] == entry.bytes:
+            return
+        if sum_of(source, entry) != (entry.bytes, entry.sha256):
+            raise tampered(entry, f"{entry.bytes} bytes with SHA-256 {entry.sha256[:12]}", "other bytes")
+        if before == _identity(source) and before[-1] < time.time_ns() - SETTLED_S * 10**9:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[before] = entry.sha256
+
+
+def _identity(source: pa.OSFile) -> tuple[int, ...]:
+    found = os.fstat(source.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def sum_of(source: pa.NativeFile, entry: FileEntry) -> tuple[int, str]:

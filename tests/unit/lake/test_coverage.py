@@ -26,6 +26,7 @@ from cloakhouse.lake.encryption import KeyRingClient
 from cloakhouse.lake.landed import LandedObject, landing, rewrap
 from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.lake.thrift import ThriftError, read_struct
 
 MARKER = "Zwetschgenhuber"
@@ -45,15 +46,15 @@ def ring(tmp_path: Path) -> KeyRing:
 def lake(tmp_path: Path, ring: KeyRing) -> Path:
     """Two tables, one of them with many row groups, an empty one, a landed file, a manifest."""
     lake = tmp_path / "lake"
-    store = TableStore(lake, ring)
+    store = TableStore(FolderStore(lake), ring)
     store.write(PATH, TABLE, CLASSES)
     store.write("protected/people/empty.parquet", TABLE.slice(0, 0), CLASSES)
     with store.writing("synthetic/people/part-0.parquet", TABLE.schema, CLASSES) as (write, _):
         for _ in range(2000):
             write(TABLE)
-    with landing(lake, TARGET, ring) as writer:
+    with landing(FolderStore(lake), TARGET, ring) as writer:
         writer.write(b"name\n" + MARKER.encode() * 1000)
-    write_manifest(lake, "protected/people", "protected", {"files": []})
+    write_manifest(FolderStore(lake), "protected/people", "protected", {"files": []})
     return lake
 
 
@@ -278,7 +279,7 @@ def test_a_landed_file_under_another_name_is_found(lake: Path, ring: KeyRing) ->
 
 def test_a_landed_file_whose_key_was_wrapped_again_is_covered(lake: Path, ring: KeyRing) -> None:
     ring.rotate(TARGET.key)
-    assert rewrap(lake, TARGET, ring)
+    assert rewrap(FolderStore(lake), TARGET, ring)
     assert coverage(lake, ring, deep=True).complete
     assert part(coverage(lake), "landing", Place.LANDED).files == 1
 
@@ -336,7 +337,7 @@ def test_an_empty_lake_and_none(tmp_path: Path) -> None:
 
 
 def test_memory_stays_bounded_for_a_large_file(lake: Path, ring: KeyRing) -> None:
-    with landing(lake, LandedObject("people", "2017-01-09", "large.csv"), ring) as writer:
+    with landing(FolderStore(lake), LandedObject("people", "2017-01-09", "large.csv"), ring) as writer:
         for _ in range(64):
             writer.write(bytes(1 << 20))
     tracemalloc.start()

@@ -22,6 +22,7 @@ from cloakhouse.keys.protocol import new_data_key
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.slots import AREA, DIGEST, ROOM, SLOT
+from cloakhouse.lake.store.folder import FolderStore
 
 TARGET = LandedObject("people", "2017-01-02", "abc.chl")
 MARKER = b"Zwetschgenhuber"
@@ -43,13 +44,13 @@ def lake(tmp_path: Path) -> Path:
 
 
 def put(lake: Path, ring: KeyRing, plain: bytes = PLAIN, target: LandedObject = TARGET) -> Path:
-    with landing(lake, target, ring) as writer:
+    with landing(FolderStore(lake), target, ring) as writer:
         writer.write(plain)
     return lake / target.path
 
 
 def get(lake: Path, ring: KeyRing, target: LandedObject = TARGET) -> bytes:
-    with opened(lake, target, ring) as stream:
+    with opened(FolderStore(lake), target, ring) as stream:
         return stream.read()
 
 
@@ -283,7 +284,7 @@ def test_a_destroyed_dataset_key_shreds_its_files_and_no_others(lake: Path, ring
 
 def test_an_error_while_writing_leaves_nothing(lake: Path, ring: KeyRing) -> None:
     def fail() -> None:
-        with landing(lake, TARGET, ring) as writer:
+        with landing(FolderStore(lake), TARGET, ring) as writer:
             writer.write(PLAIN)
             raise ValueError("fault")
 
@@ -299,7 +300,7 @@ def test_no_space_leaves_nothing(lake: Path, ring: KeyRing, told: int) -> None:
         started = []
 
         def work() -> None:
-            with landing(lake, TARGET, ring, plain_bytes=told) as writer:
+            with landing(FolderStore(lake), TARGET, ring, plain_bytes=told) as writer:
                 started.append(True)
                 writer.write(bytes(3 << 20))
 
@@ -320,7 +321,10 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path: Path, ring: Key
         lake = tmp_path / "small"
         put(lake, ring)
         for told in (0, 3 << 20):
-            with pytest.raises(StorageError) as refusal, landing(lake, TARGET, ring, plain_bytes=told) as writer:
+            with (
+                pytest.raises(StorageError) as refusal,
+                landing(FolderStore(lake), TARGET, ring, plain_bytes=told) as writer,
+            ):
                 writer.write(bytes(3 << 20))
             assert refusal.value.code == "storage.no-space"
             assert [p.name for p in lake.rglob("*") if p.is_file()] == ["abc.chl"]
@@ -329,7 +333,7 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path: Path, ring: Key
 
 @pytest.mark.parametrize("told", [1, 100, 10_000, 5 << 20])
 def test_room_reserved_and_not_needed_is_given_back(lake: Path, ring: KeyRing, told: int) -> None:
-    with landing(lake, TARGET, ring, plain_bytes=told) as writer:
+    with landing(FolderStore(lake), TARGET, ring, plain_bytes=told) as writer:
         writer.write(PLAIN * 10)
     assert get(lake, ring) == PLAIN * 10
     assert (lake / TARGET.path).stat().st_size == writer.written
@@ -344,7 +348,7 @@ def test_killed_at_every_step_the_file_is_whole_or_absent(lake: Path, ring: KeyR
         (lake / TARGET.path).unlink(missing_ok=True)
 
     def work() -> None:
-        with landing(lake, TARGET, ring, plain_bytes=told) as writer:
+        with landing(FolderStore(lake), TARGET, ring, plain_bytes=told) as writer:
             writer.write(PLAIN)
 
     def check(finished: bool) -> None:
@@ -358,6 +362,7 @@ def test_a_large_file_lands_and_is_read_in_constant_memory(tmp_path: Path) -> No
     code = """
     import resource, sys
     from pathlib import Path
+    from cloakhouse.lake.store.folder import FolderStore
     from cloakhouse.keys.age import AgeKeyService
     from cloakhouse.keys.ring import KeyRing
     from cloakhouse.lake.landed import LandedObject, landing, opened
@@ -366,11 +371,12 @@ def test_a_large_file_lands_and_is_read_in_constant_memory(tmp_path: Path) -> No
     with (folder / "plain").open("wb") as stream:
         stream.truncate(size)
     target = LandedObject("people", "2017-01-02", f"{size}.chl")
-    with open(folder / "plain", "rb", 0) as source, landing(folder, target, ring, plain_bytes=size) as writer:
+    store = FolderStore(folder)
+    with open(folder / "plain", "rb", 0) as source, landing(store, target, ring, plain_bytes=size) as writer:
         for _ in writer.absorb(source):
             pass
     read = 0
-    with opened(folder, target, ring) as stream:
+    with opened(FolderStore(folder), target, ring) as stream:
         while block := stream.read(4 << 20):
             read += len(block)
     assert read == size

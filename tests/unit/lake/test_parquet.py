@@ -27,6 +27,7 @@ from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.dataset_keys import DatasetKey
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.store.folder import FolderStore
 
 MARKER = "Zwetschgenhuber"
 SECRET_COLUMN = "maidenname_zwetschge"
@@ -59,7 +60,7 @@ def lake(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(lake: Path, ring: KeyRing) -> TableStore:
-    return TableStore(lake, ring)
+    return TableStore(FolderStore(lake), ring)
 
 
 def files(lake: Path) -> list[Path]:
@@ -91,13 +92,14 @@ def test_another_process_reads_it(store: TableStore, lake: Path, tmp_path: Path)
         """
         import sys
         from pathlib import Path
+        from cloakhouse.lake.store.folder import FolderStore
         from cloakhouse.keys.age import AgeKeyService
         from cloakhouse.keys.ring import KeyRing
         from cloakhouse.lake.parquet import FileEntry, TableStore
         home = Path(sys.argv[1])
         ring = KeyRing(AgeKeyService(home / "keystore"), home / "dataset-keys")
         entry = FileEntry(sys.argv[2], int(sys.argv[3]), 4, sys.argv[4])
-        print(TableStore(home / "lake", ring).read(entry).to_pydict()["amount"])
+        print(TableStore(FolderStore(home / "lake"), ring).read(entry).to_pydict()["amount"])
         """,
         tmp_path, entry.path, entry.bytes, entry.sha256,
     )  # fmt: skip
@@ -129,7 +131,9 @@ def test_only_the_columns_asked_for_are_read(store: TableStore, tmp_path: Path) 
             unwrapped.append(name)
             return super().unwrap(name, wrapped, context)
 
-    watching = TableStore(tmp_path / "lake", KeyRing(Watching(tmp_path / "keystore"), tmp_path / "dataset-keys"))
+    watching = TableStore(
+        FolderStore(tmp_path / "lake"), KeyRing(Watching(tmp_path / "keystore"), tmp_path / "dataset-keys")
+    )
     assert watching.read(entry, ["amount"]).column_names == ["amount"]
     assert set(unwrapped) == {"protected/footer", "protected/plain"}
     assert watching.read(entry, ["day", "amount"]).column_names == ["day", "amount"]
@@ -249,7 +253,7 @@ def test_each_column_has_the_key_of_its_class(store: TableStore, ring: KeyRing, 
     uses = ("direct", "footer", "indirect", "plain", "sensitive")
     assert [file.key for file in ring.all()] == [DatasetKey("protected", use, "people") for use in uses]
     shutil.move(tmp_path / "dataset-keys" / "protected" / "direct", tmp_path / "away")
-    reader = TableStore(tmp_path / "lake", KeyRing(ring.service, tmp_path / "dataset-keys"))
+    reader = TableStore(FolderStore(tmp_path / "lake"), KeyRing(ring.service, tmp_path / "dataset-keys"))
     assert reader.read(entry, ["amount", SECRET_COLUMN]).num_rows == 4
     for columns in (["household"], None):
         with pytest.raises(KeyServiceError) as refusal:
@@ -339,9 +343,9 @@ def test_another_number_of_rows_is_found(store: TableStore) -> None:
 def test_the_wrong_keystore(store: TableStore, lake: Path, tmp_path: Path) -> None:
     entry = store.write(PATH, TABLE, CLASSES)
     stranger = KeyRing(AgeKeyService(tmp_path / "other"), tmp_path / "other-dataset-keys")
-    refused(TableStore(lake, stranger), entry, KeyServiceError)
-    TableStore(tmp_path / "elsewhere", stranger).write(PATH, TABLE, CLASSES)
-    assert refused(TableStore(lake, stranger), entry, KeyServiceError).code == "key.context"
+    refused(TableStore(FolderStore(lake), stranger), entry, KeyServiceError)
+    TableStore(FolderStore(tmp_path / "elsewhere"), stranger).write(PATH, TABLE, CLASSES)
+    assert refused(TableStore(FolderStore(lake), stranger), entry, KeyServiceError).code == "key.context"
 
 
 def test_keys_are_never_reused(store: TableStore, lake: Path) -> None:
@@ -384,6 +388,7 @@ def test_no_space(lake: Path, tmp_path: Path) -> None:
     import sys
     from pathlib import Path
     import pyarrow as pa, os
+    from cloakhouse.lake.store.folder import FolderStore
     from cloakhouse.contracts.model import ColumnClass
     from cloakhouse.errors import StorageError
     from cloakhouse.keys.age import AgeKeyService
@@ -396,7 +401,7 @@ def test_no_space(lake: Path, tmp_path: Path) -> None:
         limit_file_size(1 << 20)
     table = pa.table({"a": pa.array([os.urandom(1000) for _ in range(3000)])})
     try:
-        store = TableStore(home, ring)
+        store = TableStore(FolderStore(home), ring)
         store.write("protected/people/x.parquet", table, {"a": ColumnClass.PLAIN})
     except StorageError as refusal:
         print(refusal.code, refusal.retryable)

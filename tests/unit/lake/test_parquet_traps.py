@@ -26,6 +26,7 @@ from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.encryption import FileEncryption
 from cloakhouse.lake.footer import read_crypto
 from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.store.folder import FolderStore
 
 MARKER = "Zwetschgenhuber"
 TABLE = pa.table({"household": [1, 2, 3, 4], "name": ["Ann", MARKER, None, "Ben"], "amount": [1.5, None, 7.25, 2.0]})
@@ -52,7 +53,7 @@ def ring(home: Path) -> KeyRing:
 
 @pytest.fixture
 def store(lake: Path, ring: KeyRing) -> TableStore:
-    return TableStore(lake, ring)
+    return TableStore(FolderStore(lake), ring)
 
 
 def entry_of(lake: Path, path: str = PATH, rows: int = 4) -> FileEntry:
@@ -242,7 +243,7 @@ def test_a_key_that_is_disabled_between_two_files_refuses_the_second(store: Tabl
 def test_a_disabled_key_refuses_without_the_epoch_once_the_rings_lifetime_is_over(lake: Path, home: Path) -> None:
     """As when somebody disables the key at the service, past the platform."""
     service = AgeKeyService(home / "keystore")
-    store = TableStore(lake, KeyRing(service, home / "dataset-keys", lifetime_s=0))
+    store = TableStore(FolderStore(lake), KeyRing(service, home / "dataset-keys", lifetime_s=0))
     entry = store.write(PATH, TABLE, CLASSES)
     assert store.read(entry).equals(TABLE)
     service.disable(KeyName("protected/direct"))
@@ -286,7 +287,7 @@ def test_a_key_that_may_not_be_made_is_refused_as_such(granted: tuple[Path, File
     home, _ = granted
     team = KeyRing(AgeKeyService(home / "keystore", home / "team.txt", "modelling"), home / "dataset-keys")
     with pytest.raises(AccessRefused) as refusal:
-        TableStore(home / "lake", team).write("protected/strangers/part-0.parquet", TABLE, CLASSES)
+        TableStore(FolderStore(home / "lake"), team).write("protected/strangers/part-0.parquet", TABLE, CLASSES)
     assert refusal.value.code == "access.key"
     assert not (home / "lake" / "protected" / "strangers").exists()
 
@@ -312,7 +313,7 @@ def test_twenty_files_take_one_wrap_and_one_unwrap_per_key(lake: Path, home: Pat
             calls["unwrap", name] += 1
             return super().unwrap(name, wrapped, context)
 
-    store = TableStore(lake, KeyRing(Counting(home / "keystore"), home / "dataset-keys"))
+    store = TableStore(FolderStore(lake), KeyRing(Counting(home / "keystore"), home / "dataset-keys"))
     entries = [store.write(f"{FOLDER}/part-{n}.parquet", TABLE, CLASSES) for n in range(20)]
     for entry in entries:
         assert store.read(entry).equals(TABLE)
@@ -325,6 +326,7 @@ def test_twenty_files_take_one_wrap_and_one_unwrap_per_key(lake: Path, home: Pat
 CHILD = """
 import sys
 from pathlib import Path
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.errors import AccessRefused
 from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.ring import KeyRing
@@ -334,7 +336,7 @@ import pyarrow.parquet as pq
 home, way = Path(sys.argv[1]), sys.argv[2]
 entry = FileEntry(sys.argv[3], int(sys.argv[4]), 4, sys.argv[5])
 ring = KeyRing(AgeKeyService(home / "keystore", home / "team.txt", "modelling"), home / "dataset-keys")
-store = TableStore(home / "lake", ring)
+store = TableStore(FolderStore(home / "lake"), ring)
 assert store.read(entry, ["amount"], [("amount", ">", 1.8)]).num_rows == 2
 def raw(**options):
     return pq.read_table(home / "lake" / entry.path, decryption_properties=FileEncryption(ring).opening(entry.path),
@@ -369,7 +371,7 @@ def granted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FileEntry]:
     """A lake whose model team may open footers and plain columns, and no direct identifiers."""
     home = tmp_path_factory.mktemp("granted")
     service = AgeKeyService(home / "keystore")
-    entry = TableStore(home / "lake", KeyRing(service, home / "dataset-keys")).write(PATH, TABLE, CLASSES)
+    entry = TableStore(FolderStore(home / "lake"), KeyRing(service, home / "dataset-keys")).write(PATH, TABLE, CLASSES)
     service.enrol("model-team", identity=home / "team.txt")
     for use in ("footer", "plain"):
         service.grant(Grant("model-team", KeyName(f"protected/{use}"), "modelling"))
@@ -408,24 +410,24 @@ def test_a_denied_column_named_like_the_start_of_another_opens_neither(granted: 
     table = pa.table({"amount": [1], "amount.of": ["x"]})
     path = f"{FOLDER}/dotted.parquet"
     classes = {"amount": ColumnClass.PLAIN, "amount.of": ColumnClass.DIRECT}
-    platform = TableStore(home / "lake", KeyRing(AgeKeyService(home / "keystore"), home / "dataset-keys"))
+    platform = TableStore(FolderStore(home / "lake"), KeyRing(AgeKeyService(home / "keystore"), home / "dataset-keys"))
     entry = platform.write(path, table, classes)
     assert platform.read(entry, ["amount"]).equals(table.select(["amount"]))
     assert next(platform.batches(entry, ["amount"])).schema.names == ["amount"]
     team = AgeKeyService(home / "keystore", home / "team.txt", "modelling")
     with pytest.raises(AccessRefused, match=r"amount\.of"):
-        TableStore(home / "lake", KeyRing(team, home / "dataset-keys")).read(entry, ["amount"])
+        TableStore(FolderStore(home / "lake"), KeyRing(team, home / "dataset-keys")).read(entry, ["amount"])
 
 
 def test_without_the_footers_key_nothing_is_told_of_the_file(granted: tuple[Path, FileEntry]) -> None:
     home, entry = granted
     team = AgeKeyService(home / "keystore", home / "team.txt", "another purpose")
     with pytest.raises(AccessRefused):
-        TableStore(home / "lake", KeyRing(team, home / "dataset-keys")).read(entry, ["no such column"])
+        TableStore(FolderStore(home / "lake"), KeyRing(team, home / "dataset-keys")).read(entry, ["no such column"])
 
 
 def test_a_revoked_reader_is_refused_at_the_next_file(home: Path, lake: Path, ring: KeyRing) -> None:
-    platform = TableStore(lake, ring)
+    platform = TableStore(FolderStore(lake), ring)
     entries = [platform.write(f"{FOLDER}/part-{n}.parquet", TABLE, CLASSES) for n in range(3)]
     service = AgeKeyService(home / "keystore")
     service.enrol("model-team", identity=home / "team.txt")
@@ -433,7 +435,7 @@ def test_a_revoked_reader_is_refused_at_the_next_file(home: Path, lake: Path, ri
     for grant in grants:
         service.grant(grant)
     team = AgeKeyService(home / "keystore", home / "team.txt", "modelling")
-    store = TableStore(lake, KeyRing(team, home / "dataset-keys"))
+    store = TableStore(FolderStore(lake), KeyRing(team, home / "dataset-keys"))
     assert store.read(entries[0]).equals(TABLE)
     service.revoke(grants[1])
     ring.announce()

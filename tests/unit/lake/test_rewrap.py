@@ -21,6 +21,7 @@ from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake import slots
 from cloakhouse.lake.landed import LandedObject, landing, opened, rewrap
 from cloakhouse.lake.slots import AREA, SLOT
+from cloakhouse.lake.store.folder import FolderStore
 
 TARGET = LandedObject("people", "2017-01-02", "abc.chl")
 PLAIN = b"id,name\n1,Zwetschgenhuber\n"
@@ -35,13 +36,13 @@ def ring(tmp_path: Path) -> KeyRing:
 @pytest.fixture
 def path(tmp_path: Path, ring: KeyRing) -> Path:
     """A landed file in `tmp_path`, the lake."""
-    with landing(tmp_path, TARGET, ring) as writer:
+    with landing(FolderStore(tmp_path), TARGET, ring) as writer:
         writer.write(PLAIN)
     return tmp_path / TARGET.path
 
 
 def get(lake: Path, ring: KeyRing) -> bytes:
-    with opened(lake, TARGET, ring) as stream:
+    with opened(FolderStore(lake), TARGET, ring) as stream:
         return stream.read()
 
 
@@ -60,7 +61,7 @@ def test_only_the_header_changes_and_the_slots_take_turns(tmp_path: Path, ring: 
     stream, inode = path.read_bytes()[AREA:], path.stat().st_ino
     for expected in ((0, 2), (3, 0), (0, 4)):
         ring.rotate(TARGET.key)
-        assert rewrap(tmp_path, TARGET, ring) is True
+        assert rewrap(FolderStore(tmp_path), TARGET, ring) is True
         assert serials(path) == expected
         assert (path.read_bytes()[AREA:], path.stat().st_ino) == (stream, inode)
         assert get(tmp_path, ring) == PLAIN
@@ -72,12 +73,12 @@ def test_only_the_header_changes_and_the_slots_take_turns(tmp_path: Path, ring: 
 def test_a_file_under_the_newest_key_is_not_written(tmp_path: Path, ring: KeyRing, path: Path) -> None:
     before, status = path.read_bytes(), path.stat()
     for _ in range(2):
-        assert rewrap(tmp_path, TARGET, ring) is False
+        assert rewrap(FolderStore(tmp_path), TARGET, ring) is False
     ring.rotate(TARGET.key)
-    assert rewrap(tmp_path, TARGET, ring) is True
+    assert rewrap(FolderStore(tmp_path), TARGET, ring) is True
     after, changed = path.read_bytes(), path.stat().st_mtime_ns
     assert before != after
-    assert rewrap(tmp_path, TARGET, ring) is False
+    assert rewrap(FolderStore(tmp_path), TARGET, ring) is False
     assert path.read_bytes() == after
     assert (status.st_mtime_ns < changed, path.stat().st_mtime_ns) == (True, changed)
 
@@ -87,7 +88,7 @@ def test_a_file_that_was_not_re_wrapped_closes_with_its_dataset_keys_version(
 ) -> None:
     ring.rotate(TARGET.key)
     ring.retire(TARGET.key, 2)
-    for work in (lambda: get(tmp_path, ring), lambda: rewrap(tmp_path, TARGET, ring)):
+    for work in (lambda: get(tmp_path, ring), lambda: rewrap(FolderStore(tmp_path), TARGET, ring)):
         with pytest.raises(KeyServiceError) as refusal:
             work()
         assert refusal.value.code == "key.missing"
@@ -110,10 +111,10 @@ def test_torn_at_any_byte_the_file_opens_and_the_next_time_finishes_it(
 ) -> None:
     for _ in range(turns):  # so that the other slot is the one that changes
         ring.rotate(TARGET.key)
-        rewrap(tmp_path, TARGET, ring)
+        rewrap(FolderStore(tmp_path), TARGET, ring)
     before = path.read_bytes()
     ring.rotate(TARGET.key)
-    rewrap(tmp_path, TARGET, ring)
+    rewrap(FolderStore(tmp_path), TARGET, ring)
     after, zeros = path.read_bytes(), bytes(SLOT)
     old_at, new_at = (SLOT, 0) if turns else (0, SLOT)
     old, new = before[old_at : old_at + SLOT], after[new_at : new_at + SLOT]
@@ -126,7 +127,7 @@ def test_torn_at_any_byte_the_file_opens_and_the_next_time_finishes_it(
         os.close(handle)
         assert get(tmp_path, ring) == PLAIN
         if number % 97 == 0:
-            assert rewrap(tmp_path, TARGET, ring) is (at_new != new)
+            assert rewrap(FolderStore(tmp_path), TARGET, ring) is (at_new != new)
             assert 0 in serials(path)
             assert get(tmp_path, ring) == PLAIN
 
@@ -150,11 +151,11 @@ def test_killed_at_every_step_the_file_opens_and_the_next_time_finishes_it(
 
     def work() -> None:
         os.pwrite = torn_pwrite  # in a child of its own
-        assert rewrap(tmp_path, TARGET, ring) is True
+        assert rewrap(FolderStore(tmp_path), TARGET, ring) is True
 
     def check(finished: bool) -> None:
         assert get(tmp_path, ring) == PLAIN
-        again = rewrap(tmp_path, TARGET, ring)
+        again = rewrap(FolderStore(tmp_path), TARGET, ring)
         assert not (again and finished)
         assert serials(path) == (0, 2)
         assert get(tmp_path, ring) == PLAIN
@@ -170,14 +171,14 @@ def test_a_disk_that_refuses_leaves_the_file_as_it_opened(tmp_path: Path, ring: 
     def child() -> None:
         limit_file_size(room)
         with pytest.raises(StorageError) as refusal:
-            rewrap(tmp_path, TARGET, ring)
+            rewrap(FolderStore(tmp_path), TARGET, ring)
         assert refusal.value.code == "storage.no-space"
         assert "opens as before" in refusal.value.not_done
         assert get(tmp_path, ring) == PLAIN
 
     assert in_fork(child) == 0
     assert get(tmp_path, ring) == PLAIN
-    assert rewrap(tmp_path, TARGET, ring) is True
+    assert rewrap(FolderStore(tmp_path), TARGET, ring) is True
     assert serials(path) == (0, 2)
 
 
@@ -187,6 +188,7 @@ def test_readers_in_other_processes_never_fail_while_keys_are_rotated_and_retire
     code = """
     import sys, time
     from pathlib import Path
+    from cloakhouse.lake.store.folder import FolderStore
     from cloakhouse.keys.age import AgeKeyService
     from cloakhouse.keys.ring import KeyRing
     from cloakhouse.lake.landed import LandedObject, opened, rewrap
@@ -196,12 +198,12 @@ def test_readers_in_other_processes_never_fail_while_keys_are_rotated_and_retire
     count, until = 0, time.monotonic() + 4
     while time.monotonic() < until:
         if role == "read":
-            with opened(folder, target, ring) as stream:
+            with opened(FolderStore(folder), target, ring) as stream:
                 assert stream.read().startswith(b"id,name")
             count += 1
         else:
             ring.rotate(target.key)
-            count += rewrap(folder, target, ring)
+            count += rewrap(FolderStore(folder), target, ring)
             ring.retire(target.key, ring.newest(target.key))
     print(count)
     """
@@ -217,13 +219,14 @@ def test_of_many_re_wrappers_one_does_it(tmp_path: Path, ring: KeyRing, path: Pa
     code = """
     import sys
     from pathlib import Path
+    from cloakhouse.lake.store.folder import FolderStore
     from cloakhouse.keys.age import AgeKeyService
     from cloakhouse.keys.ring import KeyRing
     from cloakhouse.lake.landed import LandedObject, rewrap
     folder = Path(sys.argv[1])
     ring = KeyRing(AgeKeyService(folder / "keystore"), folder / "dataset-keys")
     ready()
-    print(rewrap(folder, LandedObject("people", "2017-01-02", "abc.chl"), ring))
+    print(rewrap(FolderStore(folder), LandedObject("people", "2017-01-02", "abc.chl"), ring))
     """
     assert sorted(line.strip() for line in race(code, [[tmp_path]] * 4)) == ["False"] * 3 + ["True"]
     assert serials(path) == (0, 2)
@@ -256,7 +259,7 @@ def test_a_reader_overtaken_by_a_retired_key_takes_the_new_header(
 ) -> None:
     stale = slots.newest(path.read_bytes()[:AREA])
     ring.rotate(TARGET.key)
-    rewrap(tmp_path, TARGET, ring)
+    rewrap(FolderStore(tmp_path), TARGET, ring)
     ring.retire(TARGET.key, 2)
     real, answers = slots.read, [stale]
     monkeypatch.setattr(slots, "read", lambda handle, path: answers.pop() if answers else real(handle, path))
@@ -272,13 +275,13 @@ def test_a_lock_that_is_never_given_back_ends_the_wait(
     holder = os.open(path, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
     with pytest.raises(StageError) as refusal:
-        rewrap(tmp_path, TARGET, ring)
+        rewrap(FolderStore(tmp_path), TARGET, ring)
     assert refusal.value.code == "stage.busy"
     assert refusal.value.retryable
     assert get(tmp_path, ring) == PLAIN  # readers need no lock
     os.close(holder)
     assert path.read_bytes() == before
-    assert rewrap(tmp_path, TARGET, ring) is False
+    assert rewrap(FolderStore(tmp_path), TARGET, ring) is False
 
 
 def test_what_does_not_open_is_not_touched(tmp_path: Path, ring: KeyRing, path: Path) -> None:
@@ -292,16 +295,16 @@ def test_what_does_not_open_is_not_touched(tmp_path: Path, ring: KeyRing, path: 
     for broken in (b"", b"CHL1", b"id,name\n", bytes(AREA), sound[:100], bytes(AREA) + sound[AREA:], forged):
         path.write_bytes(broken)
         with pytest.raises((IntegrityError, KeyServiceError)):
-            rewrap(tmp_path, TARGET, ring)
+            rewrap(FolderStore(tmp_path), TARGET, ring)
         assert path.read_bytes() == broken
     path.unlink()
     with pytest.raises(IntegrityError) as refusal:
-        rewrap(tmp_path, TARGET, ring)
+        rewrap(FolderStore(tmp_path), TARGET, ring)
     assert refusal.value.found == "no file"
     assert not path.exists()
     path.mkdir()
     with pytest.raises(StorageError):
-        rewrap(tmp_path, TARGET, ring)
+        rewrap(FolderStore(tmp_path), TARGET, ring)
 
 
 def test_a_header_too_long_for_its_slot_is_never_written() -> None:
@@ -312,7 +315,7 @@ def test_a_header_too_long_for_its_slot_is_never_written() -> None:
 
 def test_the_longest_names_fit(tmp_path: Path, ring: KeyRing) -> None:
     target = LandedObject("x" * 63, "2017-01-02", "a" * 200 + ".chl")
-    with landing(tmp_path, target, ring) as writer:
+    with landing(FolderStore(tmp_path), target, ring) as writer:
         writer.write(PLAIN)
-    with opened(tmp_path, target, ring) as stream:
+    with opened(FolderStore(tmp_path), target, ring) as stream:
         assert stream.read() == PLAIN

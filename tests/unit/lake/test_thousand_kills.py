@@ -18,6 +18,7 @@ from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.coverage import coverage
 from cloakhouse.lake.landed import LandedObject, landing, opened, rewrap
 from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.store.folder import FolderStore
 
 KILLS = 1_000
 TARGET = LandedObject("people", "2017-01-02", "a.chl")
@@ -35,11 +36,11 @@ class Site:
         self.plain = os.urandom(200_000)
 
     def put(self, content: bytes | None = None) -> None:
-        with landing(self.lake, TARGET, self.ring) as sink:
+        with landing(FolderStore(self.lake), TARGET, self.ring) as sink:
             sink.write(self.plain if content is None else content)
 
     def get(self) -> bytes:
-        with opened(self.lake, TARGET, self.ring) as stream:
+        with opened(FolderStore(self.lake), TARGET, self.ring) as stream:
             return stream.read()
 
     def visible(self) -> list[str]:
@@ -51,10 +52,11 @@ class Site:
 def site(tmp_path: Path) -> Site:
     made = Site(tmp_path)
     made.put()
-    TableStore(made.lake, made.ring).write(PLACE, TABLE, CLASSES)
+    TableStore(FolderStore(made.lake), made.ring).write(PLACE, TABLE, CLASSES)
     return made
 
 
+@pytest.mark.path
 def test_landing_writing_tables_and_rewrapping_survive_a_thousand_kills(site: Site) -> None:
     fresh = b"y" * 150_000
 
@@ -62,10 +64,10 @@ def test_landing_writing_tables_and_rewrapping_survive_a_thousand_kills(site: Si
         site.put(fresh)
 
     def write_table() -> None:
-        TableStore(site.lake, site.ring).write(PLACE, TABLE, CLASSES)
+        TableStore(FolderStore(site.lake), site.ring).write(PLACE, TABLE, CLASSES)
 
     def wrap_again() -> None:
-        rewrap(site.lake, TARGET, site.ring)
+        rewrap(FolderStore(site.lake), TARGET, site.ring)
 
     works: list[tuple[Callable[[], None], Callable[[], None]]] = [
         (lambda: site.put(), overwrite),
@@ -98,6 +100,6 @@ def _at_every_call(site: Site, prepare: Callable[[], None], work: Callable[[], N
         for leftover in site.lake.rglob(".*.tmp"):
             leftover.unlink()
         assert coverage(site.lake, site.ring, deep=True).complete
-    store = TableStore(site.lake, site.ring)
+    store = TableStore(FolderStore(site.lake), site.ring)
     assert store.read(store.write(PLACE, TABLE, CLASSES)).equals(TABLE)
     return number - 1
