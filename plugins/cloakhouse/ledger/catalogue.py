@@ -1,14 +1,15 @@
-"""What the control database knows: which deliveries landed, which partitions are protected, what is published.
+"""What the control database knows of deliveries and partitions: which landed, which are protected.
 
-States of a partition: delivered -> landed (a row in `delivery`) -> protected (a row in
-`protected_partition` for the newest revision) -> validated. A dataset version exists from the moment its row
-is committed; its files and its manifest were complete before.
+States of a partition: delivered -> landed (a row in `delivery`) -> protected (a row in `protected_partition` for the
+newest revision) -> validated. What is published is in `cloakhouse.ledger.versions`.
+
+Each of these steps is an event of the audit log, appended last in its transaction: neither stands without the other.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError as Conflict
 
 from cloakhouse.contracts.model import Contract
-from cloakhouse.errors import ContractError, NotFound, StageError
+from cloakhouse.errors import ContractError, StageError
+from cloakhouse.ledger import catalogue_events as events
 from cloakhouse.ledger import database as db
+from cloakhouse.ledger.audit import append
+from cloakhouse.ledger.audit_event import Event
+from cloakhouse.ledger.writing import alone, retried, writing
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,6 @@ class ProtectedPartition:
     quarantined: int
     validated: bool
     manifest: ManifestRef
-
-
-@dataclass(frozen=True)
-class DatasetVersion:
-    """One published version. `version` counts from 1; `published_at` is UTC."""
-
-    dataset: str
-    version: int
-    fingerprint: str
-    zone: str
-    rows: int
-    manifest: ManifestRef
-    published_at: dt.datetime
 
 
 class Catalogue:
@@ -124,21 +116,16 @@ class Catalogue:
                 found.setdefault(row.partition, []).append(_delivery(row))
         return found
 
-    def add_delivery(self, delivery: Delivery) -> None:
-        """Record a landed file. Raises StageError when another process recorded that revision first."""
-        row = _flat(delivery)
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(db.delivery).values(row))
-        except Conflict:
-            raise StageError(
-                where=f"{delivery.dataset} {delivery.partition}",
-                expected=f"revision {delivery.revision} to be free",
-                found="recorded by another process",
-                not_done="the file was not recorded a second time",
-                remedy="run again: the delivery will be recognised",
-                code="conflict",
-            ) from None
+    @retried
+    def add_delivery(self, delivery: Delivery, by: Event) -> None:
+        """Record a landed file, and that `by` landed it. Raises StageError when another process recorded that revision
+        first."""
+        with alone(self._engine, db.delivery.name) as connection:
+            try:
+                connection.execute(sa.insert(db.delivery).values(_flat(delivery)))
+            except Conflict:
+                raise _taken(delivery) from None
+            append(connection, [events.landed(by, delivery)])
 
     def protected(self, dataset: str) -> dict[str, ProtectedPartition]:
         """Return the protected partitions of `dataset` by partition, in order."""
@@ -147,101 +134,73 @@ class Catalogue:
         with self._engine.connect() as connection:
             return {row.partition: _protected(row) for row in connection.execute(query)}
 
-    def anything_protected(self) -> bool:
-        """Return whether any partition of any dataset was ever protected: tokens are in use from then on."""
+    def key_fingerprint(self, name: str) -> str | None:
+        """Return the fingerprint of the key `name` (a root of token keys, a signing key), None for one never used."""
+        table = db.key_fingerprint
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(db.protected_partition.c.dataset).limit(1)).first() is not None
+            query = sa.select(table.c.fingerprint).where(table.c.name == name)
+            found: str | None = connection.execute(query).scalar_one_or_none()
+            return found
 
-    def record_protected(self, partitions: Iterable[ProtectedPartition]) -> None:
-        """Make `partitions` the current ones, all in one transaction."""
-        table = db.protected_partition
+    def record_key_fingerprint(self, name: str, fingerprint: str) -> str:
+        """Record the fingerprint of a key at its first use; return the one that is recorded."""
+        row: dict[str, object] = {"name": name, "fingerprint": fingerprint, "recorded_at": _now()}
         with self._engine.begin() as connection:
+            _insert_ignoring_conflict(connection, db.key_fingerprint, row)
+        recorded = self.key_fingerprint(name)
+        assert recorded is not None
+        return recorded
+
+    @retried
+    def record_protected(self, partitions: Collection[ProtectedPartition], by: Event) -> None:
+        """Make `partitions` the current ones, all in one transaction, with an event for each that `by` did so."""
+        table = db.protected_partition
+        with writing(self._engine, table) as connection:
             for partition in partitions:
                 key = (table.c.dataset == partition.dataset) & (table.c.partition == partition.partition)
                 connection.execute(sa.delete(table).where(key))
                 connection.execute(sa.insert(table).values({**_flat(partition), "updated_at": _now()}))
+            append(connection, [events.pseudonymized(by, partition) for partition in partitions])
 
-    def mark_validated(self, dataset: str, manifests: Sequence[ManifestRef]) -> None:
-        """Mark the partitions with these manifests as validated; a partition replaced meanwhile stays unmarked."""
+    @retried
+    def mark_validated(self, dataset: str, manifests: Sequence[ManifestRef], by: Event) -> None:
+        """Mark the partitions with these manifests as validated, with an event for each that wasn't; a partition
+        replaced meanwhile stays unmarked."""
         table = db.protected_partition
-        with self._engine.begin() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.dataset == dataset, table.c.manifest_sha256.in_([m.sha256 for m in manifests]))
-                .values(validated=True)
-            )
+        where = (table.c.dataset == dataset) & table.c.manifest_sha256.in_([m.sha256 for m in manifests])
+        where &= table.c.validated.is_(False)
+        with writing(self._engine, table) as connection:
+            query = sa.select(table).where(where).order_by(table.c.partition)
+            found = [_protected(row) for row in connection.execute(query)]
+            connection.execute(sa.update(table).where(where).values(validated=True))
+            append(connection, [events.validated(by, partition) for partition in found])
 
+    @retried
     def replace_manifest(self, old: ManifestRef, new: ManifestRef) -> bool:
-        """Have `new` stand wherever `old` does: the same rows in other files. Return whether `old` stood anywhere."""
-        with self._engine.begin() as connection:
-            changed = 0
-            for table in (db.protected_partition, db.dataset_version):
-                where = (table.c.manifest_path == old.path) & (table.c.manifest_sha256 == old.sha256)
-                values = {"manifest_path": new.path, "manifest_sha256": new.sha256}
-                changed += connection.execute(sa.update(table).where(where).values(values)).rowcount
-        return changed > 0
+        """Have `new` stand where `old` does: the same rows in other files. Return whether `old` stood anywhere."""
+        table = db.protected_partition
+        where = (table.c.manifest_path == old.path) & (table.c.manifest_sha256 == old.sha256)
+        with writing(self._engine, table) as connection:
+            values = {"manifest_path": new.path, "manifest_sha256": new.sha256}
+            return connection.execute(sa.update(table).where(where).values(values)).rowcount > 0
 
-    def versions(self, dataset: str | None = None) -> list[DatasetVersion]:
-        """Return published versions (of `dataset`, or of all), ordered by dataset and version."""
-        table = db.dataset_version
-        query = sa.select(table).order_by(table.c.dataset, table.c.version)
-        if dataset is not None:
-            query = query.where(table.c.dataset == dataset)
-        with self._engine.connect() as connection:
-            return [_version(row) for row in connection.execute(query)]
 
-    def version(self, dataset: str, version: int | None = None) -> DatasetVersion:
-        """Return one published version, the newest when `version` is None. Raises NotFound."""
-        versions = self.versions(dataset)
-        wanted = [v for v in versions if version is None or v.version == version]
-        if wanted:
-            return wanted[-1]
-        names = sorted({v.dataset for v in self.versions()})
-        listed = f"versions 1 to {versions[-1].version}" if versions else "one of: " + (", ".join(names) or "none yet")
-        raise NotFound(
-            where="the catalogue",
-            expected=f"a published dataset ({listed})",
-            found=f"none called {dataset!r}" + (f" with version {version}" if version else ""),
-            not_done="nothing was read",
-            remedy="`cloakhouse datasets` lists what is published",
-        )
-
-    def published(self, dataset: str, fingerprint: str) -> DatasetVersion | None:
-        """Return the version of `dataset` with this fingerprint, or None."""
-        return next((v for v in self.versions(dataset) if v.fingerprint == fingerprint), None)
-
-    def publish(self, dataset: str, fingerprint: str, zone: str, rows: int, manifest: ManifestRef) -> DatasetVersion:
-        """Make a version visible in one transaction and return it; a fingerprint already there is returned as is."""
-        table = db.dataset_version
-        for _ in range(20):
-            existing = self.published(dataset, fingerprint)
-            if existing is not None:
-                return existing
-            taken = self.versions(dataset)
-            version = DatasetVersion(
-                dataset, taken[-1].version + 1 if taken else 1, fingerprint, zone, rows, manifest, _now()
-            )
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(sa.insert(table).values(_flat(version)))
-            except Conflict:
-                continue
-            return version
-        raise StageError(
-            where=f"dataset {dataset}",
-            expected="a free version number within 20 attempts",
-            found="other publishers each time",
-            not_done="the version was not published",
-            remedy="run the publish task again",
-            code="conflict",
-        )
+def _taken(delivery: Delivery) -> StageError:
+    return StageError(
+        where=f"{delivery.dataset} {delivery.partition}",
+        expected=f"revision {delivery.revision} to be free",
+        found="recorded by another process",
+        not_done="the file was not recorded a second time",
+        remedy="run again: the delivery will be recognised",
+        code="conflict",
+    )
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _flat(value: Delivery | ProtectedPartition | DatasetVersion) -> dict[str, object]:
+def _flat(value: Delivery | ProtectedPartition) -> dict[str, object]:
     fields = {k: v for k, v in vars(value).items() if k != "manifest"}
     return {**fields, "manifest_path": value.manifest.path, "manifest_sha256": value.manifest.sha256}
 
@@ -285,12 +244,4 @@ def _protected(row: sa.Row[tuple[object, ...]]) -> ProtectedPartition:
         f["quarantined"],
         f["validated"],
         manifest,
-    )
-
-
-def _version(row: sa.Row[tuple[object, ...]]) -> DatasetVersion:
-    f = row._mapping
-    manifest = ManifestRef(f["manifest_path"], f["manifest_sha256"])
-    return DatasetVersion(
-        f["dataset"], f["version"], f["fingerprint"], f["zone"], f["rows"], manifest, _aware(f["published_at"])
     )

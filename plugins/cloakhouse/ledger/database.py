@@ -1,30 +1,41 @@
 """Tables of the control database, and how it is opened.
 
-SQLite runs in WAL mode with `synchronous=FULL`, and waits at most 30 s for another writer.
+A change of a table here is a step in `migrations/versions`, too, and the newest one's number in `revisions`.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from pathlib import Path
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy import event
 
-from cloakhouse.errors import StorageError
-from cloakhouse.keys.files import storage_error
+from cloakhouse.ledger.database_engine import engine_of
+from cloakhouse.ledger.database_url import database_url
+from cloakhouse.ledger.revisions import check
 
-METADATA = sa.MetaData()
-BUSY_TIMEOUT_S = 30
+_NAMES = {  # of constraints and indexes, the same everywhere, so that a later step can change them
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+METADATA = sa.MetaData(naming_convention=_NAMES)
+
+
+def _name(longest: int | None = None) -> sa.types.TypeEngine[str]:
+    """Return the type of names: PostgreSQL checks the length, and orders by code point as SQLite does.
+
+    With a server's locale their order would differ, and indexes would break when its C library is upgraded.
+    """
+    kind = sa.Text if longest is None else sa.String
+    return kind(longest).with_variant(kind(longest, collation="C"), "postgresql")
+
 
 contract_version = sa.Table(
     "contract_version",
     METADATA,
-    sa.Column("dataset", sa.String(63), primary_key=True),
-    sa.Column("version", sa.String(32), primary_key=True),
-    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("dataset", _name(63), primary_key=True),
+    sa.Column("version", _name(32), primary_key=True),
+    sa.Column("digest", _name(64), nullable=False),
     sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
 )
 
@@ -32,14 +43,14 @@ delivery = sa.Table(
     "delivery",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("dataset", sa.String(63), nullable=False),
-    sa.Column("partition", sa.String(10), nullable=False),
+    sa.Column("dataset", _name(63), nullable=False),
+    sa.Column("partition", _name(10), nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("sha256", _name(64), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("manifest_path", sa.Text, nullable=False),
-    sa.Column("manifest_sha256", sa.String(64), nullable=False),
+    sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("landed_at", sa.DateTime(timezone=True), nullable=False),
     sa.UniqueConstraint("dataset", "partition", "revision"),
 )
@@ -47,86 +58,205 @@ delivery = sa.Table(
 protected_partition = sa.Table(
     "protected_partition",
     METADATA,
-    sa.Column("dataset", sa.String(63), primary_key=True),
-    sa.Column("partition", sa.String(10), primary_key=True),
-    sa.Column("delivery_sha256", sa.String(64), nullable=False),
-    sa.Column("contract_version", sa.String(32), nullable=False),
+    sa.Column("dataset", _name(63), primary_key=True),
+    sa.Column("partition", _name(10), primary_key=True),
+    sa.Column("delivery_sha256", _name(64), nullable=False),
+    sa.Column("contract_version", _name(32), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("quarantined", sa.BigInteger, nullable=False),
     sa.Column("validated", sa.Boolean, nullable=False, default=False),
     sa.Column("manifest_path", sa.Text, nullable=False),
-    sa.Column("manifest_sha256", sa.String(64), nullable=False),
+    sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
 )
 
 dataset_version = sa.Table(
     "dataset_version",
     METADATA,
-    sa.Column("dataset", sa.String(63), primary_key=True),
+    sa.Column("dataset", _name(63), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("zone", sa.String(32), nullable=False),
+    sa.Column("fingerprint", _name(64), nullable=False),
+    sa.Column("zone", _name(32), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("manifest_path", sa.Text, nullable=False),
-    sa.Column("manifest_sha256", sa.String(64), nullable=False),
+    sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("state", _name(16), nullable=False, default="published"),
+    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("changed_at", sa.DateTime(timezone=True)),
     sa.UniqueConstraint("dataset", "fingerprint"),
+)
+
+dataset_head = sa.Table(  # which version a bare name stands for, and the highest number that was ever given
+    "dataset_head",
+    METADATA,
+    sa.Column("dataset", _name(63), primary_key=True),
+    sa.Column("version", sa.Integer),
+    sa.Column("reserved", sa.Integer, nullable=False),
+)
+
+version_tag = sa.Table(
+    "version_tag",
+    METADATA,
+    sa.Column("dataset", _name(63), primary_key=True),
+    sa.Column("tag", _name(63), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("tagged_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+version_hold = sa.Table(
+    "version_hold",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("dataset", _name(63), nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("lifted_at", sa.DateTime(timezone=True)),
+)
+
+version_event = sa.Table(  # only ever added to
+    "version_event",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("dataset", _name(63), nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("action", _name(16), nullable=False),
+    sa.Column("actor", _name(), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", _name(200), nullable=False, default=""),
+)
+
+access_use = sa.Table(
+    "access_use",
+    METADATA,
+    sa.Column("principal", _name(), primary_key=True),
+    sa.Column("key", _name(200), primary_key=True),
+    sa.Column("purpose", _name(), primary_key=True),
+    sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("uses", sa.BigInteger, nullable=False),
+)
+
+key_fingerprint = sa.Table(
+    "key_fingerprint",
+    METADATA,
+    sa.Column("name", _name(200), primary_key=True),
+    sa.Column("fingerprint", _name(64), nullable=False),
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+audit_entry = sa.Table(  # only ever added to; see cloakhouse.ledger.audit
+    "audit_entry",
+    METADATA,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("action", _name(32), nullable=False),
+    sa.Column("actor", _name(), nullable=False),
+    sa.Column("dataset", _name(63), nullable=False),
+    sa.Column("decision", _name(16), nullable=False),
+    sa.Column("run", _name(), nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),  # what is hashed
+    sa.Column("hashes", sa.LargeBinary, nullable=False),  # the leaf's, and those of the nodes that it completes
+    sa.Index(None, "at", "decision"),
+    sa.Index(None, "actor", "number"),
+    sa.Index(None, "action", "number"),
+    sa.Index(None, "dataset", "number"),
+    sa.Index(None, "decision", "number"),
+    sa.Index(None, "run", "number"),
+)
+
+audit_checkpoint = sa.Table(  # only ever added to
+    "audit_checkpoint",
+    METADATA,
+    sa.Column("size", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+approval = sa.Table(  # only ever added to: what a person decided over evidence
+    "approval",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("dataset", _name(63), nullable=False),
+    sa.Column("evidence_sha256", _name(64), nullable=False, index=True),
+    sa.Column("decision", _name(16), nullable=False),
+    sa.Column("approver", _name(), nullable=False),
+    sa.Column("requester", _name(), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("entry", sa.BigInteger, nullable=False),  # the number of its event in the audit log
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)
+
+alert = sa.Table(  # only ever added to
+    "alert",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("rule", _name(63), nullable=False),
+    sa.Column("subject", _name(200), nullable=False),  # who or what it is about
+    sa.Column("since", sa.DateTime(timezone=True), nullable=False),  # begin of what it is about: one alert for each
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("severity", _name(16), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.UniqueConstraint("rule", "subject", "since"),
+)
+
+alert_acknowledgement = sa.Table(  # only ever added to
+    "alert_acknowledgement",
+    METADATA,
+    sa.Column("alert", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("actor", _name(), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+forwarding = sa.Table(  # how far each receiver of the audit log has got
+    "forwarding",
+    METADATA,
+    sa.Column("receiver", _name(200), primary_key=True),
+    sa.Column("next", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("trouble", _name(200), nullable=False, default=""),
+)
+
+privacy_entry = sa.Table(  # only ever added to
+    "privacy_entry",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("spend_id", _name(200), nullable=False),
+    sa.Column("kind", _name(16), nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.UniqueConstraint("spend_id", "kind"),
+)
+
+privacy_spend = sa.Table(  # what the entries come to, by spend and account
+    "privacy_spend",
+    METADATA,
+    sa.Column("spend_id", _name(200), primary_key=True),
+    sa.Column("dataset", _name(63), primary_key=True),
+    sa.Column("unit", _name(), primary_key=True),
+    sa.Column("consumer", _name(), primary_key=True),
+    sa.Column("rho", sa.BigInteger, nullable=False),  # billionths
+    sa.Column("delta", sa.BigInteger, nullable=False),  # 10^-18
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("state", _name(16), nullable=False),
+    sa.Column("reserved_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Index(None, "dataset", "unit", "consumer"),
 )
 
 
 def open_database(url: str) -> sa.Engine:
-    """Return an engine for the control database at `url`, its tables made if need be. Raises StorageError."""
-    parsed = sa.make_url(url)
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite and parsed.database:
-        try:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise storage_error(fault, Path(parsed.database), "the control database was not opened") from None
-    arguments = {"timeout": BUSY_TIMEOUT_S} if sqlite else {}
-    engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
-    if sqlite:
-        event.listen(engine, "connect", _sqlite_durable)
-    event.listen(engine, "handle_error", _as_storage_error)
-    with engine.begin() as connection:
-        for table in METADATA.sorted_tables:  # of processes that start at once, each finds or makes every table
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+    """Return an engine for the control database at `url`, at the newest revision.
+
+    A SQLite database is made, or upgraded, if need be. Raises ConfigurationError for a URL that can't be used
+    (`configuration.database`) and for another revision (`configuration.schema`), MissingDependency without the driver,
+    StorageError.
+    """
+    engine = engine_of(database_url(url))
+    check(engine)
     return engine
-
-
-def _as_storage_error(context: sa.engine.ExceptionContext) -> None:
-    """Turn what the database refuses (disk full, locked, unreachable, damaged) into an error for people."""
-    fault = context.sqlalchemy_exception
-    if isinstance(fault, sa.exc.DatabaseError) and not isinstance(
-        fault, sa.exc.IntegrityError | sa.exc.ProgrammingError
-    ):
-        code = getattr(fault.orig, "sqlite_errorname", type(fault.orig).__name__)
-        raise StorageError(
-            where="the control database",
-            expected="a database that can be read and written",
-            found=f"it refused ({code})",
-            not_done="the change was not recorded; what was recorded before still stands",
-            remedy="check space and permissions where CLOAKHOUSE_DATABASE points, then run again",
-            code="database",
-        ) from None
-
-
-def _sqlite_durable(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    _switch_to_wal(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """Turn WAL on. For this one change SQLite doesn't wait while another process makes it too, so we do."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as fault:
-            if not fault.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Steps between revisions of the control database, run by Alembic: see `revisions`."""
