@@ -14,45 +14,56 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cloakhouse.errors import ContractError
-from cloakhouse.synthesis.derive import UNIT
+from cloakhouse.synthesis.derive import ORDER
+from cloakhouse.synthesis.protocol import GROUP, UNIT
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training and hold-out tables without the unit, and how many units (and left-out rows) they stand for."""
+    """Training and hold-out rows with their units, and how many rows were left out for a rare category."""
 
     training: pa.Table
     holdout: pa.Table
-    training_units: int
-    holdout_units: int
     suppressed_rows: int
 
 
 def split_units(
-    view: pa.Table, holdout_share: float, max_training_rows: int, categorical: Iterable[str], min_units: int
+    view: pa.Table,
+    holdout_share: float,
+    max_training_rows: int | None = None,
+    categorical: Iterable[str] = (),
+    min_units: int = 0,
 ) -> Split:
     """Return `view` split by unit. Whole units go to one side, and whole units are left out over the row cap.
 
-    A training row is left out when a category in it is held by fewer than `min_units` units of the view.
-    Raises ContractError when the unit of privacy isn't a token, or is missing in a row.
+    A row is left out when a value of a `categorical` column in it is held by fewer than `min_units` units of the view.
+    Without cap and `categorical` which side a unit is on depends on its token alone, and so on no other unit: a
+    guarantee of differential privacy needs that. Raises ContractError when the unit of privacy isn't a token, or is
+    missing in a row.
     """
     units = view.column(UNIT).combine_chunks()
-    words = _words(units)
+    words = token_words(units)
     held_out = words[:, 0] < np.uint64(min(holdout_share, 1.0) * 2.0**64)
     common = _common(view, units, categorical, min_units)
     training = view.filter(pa.array(~held_out & common))
-    training = _capped(training, words[~held_out & common], max_training_rows)
-    holdout = view.filter(pa.array(held_out & common))
-    return Split(
-        training.drop_columns([UNIT]),
-        holdout.drop_columns([UNIT]),
-        pc.count_distinct(training.column(UNIT)).as_py(),
-        pc.count_distinct(holdout.column(UNIT)).as_py(),
-        int((~common).sum()),
-    )
+    if max_training_rows is not None:
+        training = _capped(training, words[~held_out & common], max_training_rows)
+    return Split(training, view.filter(pa.array(held_out & common)), int((~common).sum()))
 
 
-def _words(units: pa.Array) -> np.ndarray:
+def shard_of(units: pa.Array, shards: int) -> np.ndarray:
+    """Return the shard (int64, 0 to shards-1) of each row by its unit's token: whole units, about equal shares."""
+    return (token_words(units)[:, 1] % np.uint64(shards)).astype(np.int64)
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Return the rows with those of a unit together, within them those of a group, and these in the view's order."""
+    keys = [token_words(table.column(name).combine_chunks()) for name in (GROUP, UNIT) if name in table.column_names]
+    order = [table.column(ORDER).cast(pa.int64()).to_numpy()] if ORDER in table.column_names else []
+    return table.take(pa.array(np.lexsort([*order, *(word for key in keys for word in (key[:, 1], key[:, 0]))])))
+
+
+def token_words(units: pa.Array) -> np.ndarray:
     """Return each token as two big-endian words of 8 bytes, shape (rows, 2)."""
     if units.type != pa.binary(16) or units.null_count:
         raise ContractError(

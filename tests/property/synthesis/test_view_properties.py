@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloakhouse.contracts.model import Column, ColumnClass, Lookup, Measure, Treatment, View
-from cloakhouse.synthesis.derive import UNIT, build_view, needed_columns
+from cloakhouse.synthesis.derive import ORDER, build_view, lines_of, needed_columns
+from cloakhouse.synthesis.protocol import GROUP, UNIT
 
 START = dt.datetime(2016, 12, 26)
 MEASURES = (
@@ -193,3 +194,40 @@ def test_money_is_canonical_so_that_copies_are_equal_bit_for_bit() -> None:
     for parts in ((0.67, 3.26), (3.26, 0.67), (3.93,), (1.31, 1.31, 1.31), (0.01,) * 393):
         made = build_view(view, columns, [lines_table([{**rows[0], "sales": part} for part in parts])], TABLES)
         assert made.column("value").to_pylist() == [3.93]
+
+
+LINE_MEASURES = ("store", "month", "weekday", "hour", "units", "few_units", "value", "low_value", "meat", "age", "size")
+
+
+@settings(max_examples=60)
+@given(LINES)
+def test_a_view_of_lines_is_every_line_as_a_group_of_its_own(rows: list[dict[str, Any]]) -> None:
+    """Each line, grouped alone by pandas, gives the row that the view of lines holds."""
+    table = lines_table(rows)
+    known = {name: (measure, kind) for name, measure, kind in MEASURES}
+    measures = tuple(known[name][0] for name in LINE_MEASURES)
+    columns = tuple(Column(n, known[n][1], False, ColumnClass.SENSITIVE, Treatment("keep")) for n in LINE_MEASURES)
+    lookups = LOOKUPS["household"][:2]
+    view = View("lines", "basket", "household", lookups, measures, lines=True, order="at")
+    made = lines_of(view, columns, table, TABLES)
+    assert made.column(UNIT).equals(table.column("household"))
+    assert made.column(GROUP).equals(table.column("basket"))
+    assert made.column(ORDER).equals(table.column("at"))
+    alone = table.drop_columns(["basket"]).append_column(
+        "basket", pa.array([bytes([n]) * 16 for n in range(len(rows))], pa.binary(16))
+    )
+    expected = build_view(View("lines", "basket", "household", lookups, measures), columns, [alone], TABLES)
+    found, wanted = (sorted(side.select(LINE_MEASURES).to_pylist(), key=repr) for side in (made, expected))
+    assert found == wanted  # Arrow gives groups in any order
+    assert set(needed_columns(view, SCHEMA.names)) == set(SCHEMA.names)
+
+
+@given(LINES)
+def test_the_order_of_a_group_is_its_earliest_line(rows: list[dict[str, Any]]) -> None:
+    table = lines_table(rows)
+    view, columns = view_of("basket")
+    ordered = View(**{**vars(view), "order": "at"})
+    made = build_view(ordered, columns, [table], TABLES)
+    earliest = table.group_by("basket", use_threads=False).aggregate([("at", "min")])
+    assert made.column(ORDER).to_pylist() == earliest.column("at_min").to_pylist()
+    assert made.drop_columns([ORDER]).equals(build_view(view, columns, [table], TABLES))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from cloakhouse.errors import ContractError, ValidationRefused
+from cloakhouse.quality.engine import Engine
 from cloakhouse.quality.results import SuiteResult, exception_class, numbers_of
 from cloakhouse.quality.runner import run_suite
 
@@ -23,9 +25,10 @@ def suite(*expectations: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     return {"name": "t-1.0.0", "expectations": [{"type": t, "kwargs": k} for t, k in expectations]}
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def raising() -> str:
     """Register an expectation whose metric raises with a value in its text, as a pandas parser would."""
+    Engine("t-1.0.0")  # which imports Great Expectations where `__main__` is no file, too
     from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations.expectation import BatchExpectation
     from great_expectations.expectations.metrics.metric_provider import metric_value
@@ -83,9 +86,10 @@ LEAKY = [
 
 
 def test_no_planted_value_in_a_failing_result(
-    raising: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    raises = raising()
     found = run_suite(suite(*LEAKY), [ROWS])
     text = json.dumps(found.as_dict()) + repr(found)
     assert MARKER not in text
@@ -95,18 +99,19 @@ def test_no_planted_value_in_a_failing_result(
     assert [r.type for r in found.expectations] == [kind for kind, _ in LEAKY]
     assert {r.type for r in found.expectations if r.success} <= {"expect_compound_columns_to_be_unique"}
     by_type = {r.type: r for r in found.expectations}
-    assert by_type[raising].exception_class == "ValueError"
+    assert by_type[raises].exception_class == "ValueError"
     assert by_type["expect_table_to_raise_late"].exception_class == "LookupError"
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     assert MARKER not in caplog.text
 
 
-def test_the_same_values_do_leak_from_plain_great_expectations(raising: str) -> None:
+def test_the_same_values_do_leak_from_plain_great_expectations() -> None:
     """The proof above can fail: the library's own result of the same run holds the marker."""
-    from cloakhouse.quality.engine import Engine, silenced
+    from cloakhouse.quality.engine import silenced
     from cloakhouse.quality.tally import Tally
 
+    raising()
     with silenced():
         engine = Engine("t-1.0.0")
         raw = engine._results([Tally(at, *e) for at, e in enumerate(LEAKY)], ROWS)

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from cloakhouse.errors import ContractError
-from cloakhouse.synthesis.derive import UNIT
-from cloakhouse.synthesis.split import split_units
+from cloakhouse.synthesis.derive import ORDER
+from cloakhouse.synthesis.protocol import GROUP, UNIT
+from cloakhouse.synthesis.split import Split, in_order, shard_of, split_units
 
 
 def tokens(count: int, salt: bytes = b"") -> list[bytes]:
@@ -21,12 +22,17 @@ def view(units: pa.Array, **columns: object) -> pa.Table:
     return pa.table({**columns, "row": pa.array(range(len(units))), UNIT: units})
 
 
+def units_of(made: Split) -> tuple[int, int]:
+    return tuple(len(set(side.column(UNIT).to_pylist())) for side in (made.training, made.holdout))  # type: ignore[return-value]
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
 def test_shares_are_near_what_was_asked_for(share: float) -> None:
     table = view(pa.array(tokens(20_000), pa.binary(16)))
     made = split_units(table, share, 10**6, [], 1)
-    assert made.holdout_units + made.training_units == 20_000
-    assert abs(made.holdout_units / 20_000 - share) < 0.012  # 3.4 standard deviations at the widest
+    training, holdout = units_of(made)
+    assert training + holdout == 20_000
+    assert abs(holdout / 20_000 - share) < 0.012  # 3.4 standard deviations at the widest
 
 
 def test_the_cap_is_no_second_draw_of_the_same_word() -> None:
@@ -67,7 +73,7 @@ def test_a_sliced_view_reads_its_own_tokens() -> None:
 
 def test_no_rows_give_no_units() -> None:
     made = split_units(view(pa.array([], pa.binary(16)), kind=pa.array([], pa.string())), 0.2, 10, ["kind"], 5)
-    assert (made.training_units, made.holdout_units, made.suppressed_rows) == (0, 0, 0)
+    assert made.suppressed_rows == 0
     assert (made.training.num_rows, made.holdout.num_rows) == (0, 0)
 
 
@@ -85,3 +91,39 @@ def test_a_unit_that_is_no_token_is_refused(units: pa.Array) -> None:
     with pytest.raises(ContractError) as caught:
         split_units(view(units), 0.2, 10, [], 5)
     assert caught.value.code == "contract.unit"
+
+
+def test_without_cap_and_categories_a_unit_changes_no_other_units_side() -> None:
+    """Neighbours differ in one unit: what the others give to the training rows is the same."""
+    units = tokens(500)
+    rows = pa.array(units * 3, pa.binary(16))
+    table = view(rows, kind=["a"] * 1499 + ["odd"])
+    whole = split_units(table, 0.3)
+    assert whole.suppressed_rows == 0
+    for left_out in units[:20]:
+        keep = pa.array([token != left_out for token in rows.to_pylist()])
+        part = split_units(table.filter(keep), 0.3)
+        kept = [token != left_out for token in whole.training.column(UNIT).to_pylist()]
+        assert part.training.equals(whole.training.filter(pa.array(kept)))
+
+
+def test_shards_hold_whole_units_in_about_equal_shares() -> None:
+    units = pa.array(tokens(8_000) * 2, pa.binary(16))
+    shards = shard_of(units, 4)
+    assert (shards[:8_000] == shards[8_000:]).all()
+    assert all(1_800 < count < 2_200 for count in Counter(shards[:8_000].tolist()).values())
+
+
+def test_rows_in_order_stand_by_unit_then_group_then_time() -> None:
+    one, two = tokens(2)
+    table = pa.table(
+        {
+            "row": [0, 1, 2, 3, 4],
+            UNIT: pa.array([two, one, two, one, two], pa.binary(16)),
+            GROUP: pa.array([b"b" * 16, b"a" * 16, b"a" * 16, b"a" * 16, b"b" * 16], pa.binary(16)),
+            ORDER: pa.array([5, 2, 1, 1, 3], pa.timestamp("us")),
+        }
+    )
+    found = in_order(table).column("row").to_pylist()
+    of_two, of_one = [2, 4, 0], [3, 1]
+    assert found == (of_two + of_one if two < one else of_one + of_two)
