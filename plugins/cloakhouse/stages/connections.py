@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from cloakhouse.errors import CloakhouseError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import service_of
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.lake.store.s3 import S3Store
+from cloakhouse.lake.store.s3_bucket import examined
+from cloakhouse.ledger.audited_keys import service_of
+from cloakhouse.ledger.standing import standing
 from cloakhouse.settings import Settings
 
 FLOOR = "TLSv1.3"
@@ -69,38 +71,48 @@ def _key_service(settings: Settings) -> Finding:
 def _keystore_to_come(settings: Settings) -> bool:
     """Return whether the platform has no age keystore yet, and nothing that one which was lost would have wrapped."""
     scheme, _, folder = settings.keys.partition(":")
-    made = [Path(folder), settings.dataset_keys, settings.token_root]
+    made = [Path(folder), settings.dataset_keys, settings.token_roots]
     return scheme == "age" and settings.identity is None and not any(path.exists() for path in made)
 
 
 def _token_root(settings: Settings) -> Finding:
     if settings.identity is not None:
-        return Finding("token root", settings.token_root.name, IN_PROCESS, "for the platform alone; not opened", True)
-    if not settings.token_root.exists():
-        return Finding("token root", settings.token_root.name, IN_PROCESS, "none yet: the first run makes it", True)
-    TokenKeys(service_of(settings), settings.token_root).verify()
-    return Finding("token root", settings.token_root.name, IN_PROCESS, "opens", True)
+        return Finding("token root", settings.token_roots.name, IN_PROCESS, "for the platform alone; not opened", True)
+    if not settings.token_roots.exists():
+        return Finding("token root", settings.token_roots.name, IN_PROCESS, "none yet: the first run makes it", True)
+    TokenKeys(service_of(settings), settings.token_roots).verify()
+    return Finding("token root", settings.token_roots.name, IN_PROCESS, "opens", True)
 
 
 def _database(settings: Settings) -> Finding:
-    try:
-        url = sa.make_url(settings.database)
-    except sa.exc.ArgumentError:  # its text repeats the URL, which may hold a password
-        return Finding("control database", "", "unknown", "no database URL", False, "correct CLOAKHOUSE_DATABASE")
-    if url.get_backend_name() == "sqlite":
-        return Finding("control database", Path(url.database or ":memory:").name, IN_PROCESS, "SQLite file", True)
-    place, kind = f"{url.host or 'local socket'}", url.get_backend_name()
-    remedy = "use SQLite in CLOAKHOUSE_HOME: connections to a database server are not verified by this version"
-    return Finding("control database", place, "unknown", kind, False, remedy)
+    found = standing(settings.database)
+    ok = found.usable and found.protocol in (IN_PROCESS, "local", FLOOR)
+    detail = f"{found.kind}, {found.state}" + (f", revision {found.revision}" if found.revision else "")
+    remedy = "" if ok else "see `cloakhouse database status`; its operator runs `cloakhouse database upgrade`"
+    return Finding("control database", found.place, found.protocol, detail, ok, remedy)
 
 
 def _lake(settings: Settings) -> Finding:
+    store = open_store(settings)
+    if isinstance(store, S3Store):
+        return _server(store)
     usable = settings.lake.is_dir() and os.access(settings.lake, os.R_OK | os.W_OK | os.X_OK)
     if settings.lake.exists() and not usable:
         remedy = "check that the lake is a folder of the user who runs the platform"
         return Finding("lake", settings.lake.name, IN_PROCESS, "no folder to read and write", False, remedy)
     there = "local folder" if settings.lake.exists() else "none yet: the first run makes it"
     return Finding("lake", settings.lake.name, IN_PROCESS, there, True)
+
+
+def _server(store: S3Store) -> Finding:
+    """Look at the S3 server: how it is reached, what encryption it is asked for, whether the bucket is public."""
+    place = store.calls.place
+    protocol, cipher = store.calls.negotiated()
+    bucket = examined(store.calls)
+    asked = f"SSE-KMS asked for ({place.kms_key})" if place.kms_key else "no SSE-KMS asked for"
+    kept = "; old versions are kept until they are deleted one by one" if bucket.versioned else ""
+    remedy = "" if protocol == FLOOR else "reach it by https, with TLS 1.3 (plain HTTP is for tests)"
+    return Finding("lake", place.uri, protocol, f"{cipher}; {asked}; {bucket.told}{kept}", not remedy, remedy)
 
 
 def _console(settings: Settings) -> Finding:

@@ -1,4 +1,4 @@
-"""Looking at a delivery while it streams past: gzip soundness, line counts and lengths, the header. Constant memory."""
+"""Looking at a delivery while it streams past: gzip soundness, lines, split points, the header. Constant memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cloakhouse.contracts.model import Contract, Feed
 from cloakhouse.errors import DeliveryError
+from cloakhouse.stages.splits import SPLIT_BYTES, SplitPoints
 
 CHUNK = 1 << 20  # bytes
 LANDED_NOTHING = "the file was not landed; it stays in the inbox and other files go on"
@@ -65,10 +66,13 @@ class Gunzip:
 
 
 class LineCounter:
-    """Counts lines (a last line without line feed counts) and keeps the first one, without holding the rest."""
+    """Counts lines (a last line without line feed counts), keeps the first one, and notes where splits begin."""
 
-    def __init__(self, name: str, feed: Feed) -> None:
+    def __init__(self, name: str, feed: Feed, split_bytes: int = SPLIT_BYTES) -> None:
         self._name = name
+        self._headers = 1 if feed.format == "csv" else 0
+        self._points = SplitPoints(self._headers, split_bytes)
+        self._at = 0  # bytes before the next piece
         self._limit = feed.max_line_bytes
         self._open = 0  # bytes since the last line feed
         self._first: bytearray | None = bytearray()
@@ -80,9 +84,21 @@ class LineCounter:
         """Lines seen so far."""
         return self._feeds + (1 if self._open else 0)
 
+    @property
+    def rows(self) -> int:
+        """Lines without the header."""
+        return self.lines - self._headers
+
+    @property
+    def splits(self) -> tuple[dict[str, int], ...]:
+        """Where splits begin, once all has been seen: offset (bytes of plaintext), data rows before it."""
+        return self._points.points(self.rows)
+
     def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes. Raises DeliveryError for a line over the contract's maxLineBytes."""
         ends = np.flatnonzero(np.frombuffer(piece, np.uint8) == 10)
+        self._points.look(self._at, ends, self._feeds)
+        self._at += len(piece)
         if self._first is not None:
             self._first += piece[: int(ends[0]) if len(ends) else len(piece)]
             if len(ends):

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloakhouse.keys.dataset_keys import DatasetKeyFile
 from cloakhouse.keys.protocol import Grant, KeyDescription, KeyState
-from cloakhouse.keys.service import open_ring
+from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.settings import Settings
 from cloakhouse.stages.rotation import next_rotation
 

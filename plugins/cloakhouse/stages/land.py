@@ -6,8 +6,8 @@ For each file of the dataset in the inbox, in name order:
 2. its SHA-256 is compared with what has landed; then one pass over the bytes: encryption into a temporary
    file, gunzip, line count, header, and the SHA-256 again, which must be the same;
 3. a fault (empty, truncated, wrong header, too long a line, other content for a landed name) discards the
-   temporary file and is reported; the delivery stays in the inbox and the next file goes on;
-4. the encrypted file gets its name, then its manifest, then its row in the control database;
+   temporary file and is reported, and recorded as refused; it stays in the inbox and the next file goes on;
+4. the encrypted file gets its name, then its manifest, then its row in the control database, with its event;
 5. only then is the inbox emptied of it, where the contract says so.
 
 Killed after 4, the next run finds the same digest landed and goes on with 5. Killed before, it starts over.
@@ -16,13 +16,13 @@ Killed after 4, the next run finds the same digest landed and goes on with 5. Ki
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cloakhouse.contracts.model import Contract, Feed
 from cloakhouse.errors import ConfigurationError
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.files import TEMPORARY, locked
-from cloakhouse.keys.service import service_of
+from cloakhouse.keys.files import locked
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audited_keys import service_of
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
@@ -48,9 +48,9 @@ def land(
     catalogue.register_contract(contract)
     progress = Progress.of("land", contract.name)
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"landing {contract.name}"):
-        _clear_leftovers(settings.lake / "landing" / contract.name)
-        if settings.token_root.exists():  # a keystore that can't open it is not the one of this lake
-            TokenKeys(service_of(settings), settings.token_root).verify()
+        open_store(settings).clear_leftovers(f"landing/{contract.name}")
+        if settings.token_roots.exists():  # a keystore that can't open it is not the one of this lake
+            TokenKeys(service_of(settings), settings.token_roots).verify()
         worker = LandingRun(settings, contract, feed, catalogue, supersede)
         waiting = inbox.waiting(settings.inbox, feed, partitions)
         for number, name in enumerate(waiting, start=1):
@@ -82,9 +82,3 @@ def _feed(contract: Contract) -> Feed:
             remedy="name a dataset that is delivered",
         )
     return contract.feed
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Remove temporary files of a run that was killed; the lock is held, so no other run is writing."""
-    for path in folder.rglob(f".*{TEMPORARY}"):
-        path.unlink(missing_ok=True)

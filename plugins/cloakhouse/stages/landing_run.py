@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloakhouse.contracts.model import Contract, Feed, Period
 from cloakhouse.errors import CloakhouseError
 from cloakhouse.keys.files import storage_error
-from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.landed import LandedObject, landing
 from cloakhouse.lake.manifests import write_manifest
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import FAILED, REFUSED, Action
+from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef
 from cloakhouse.settings import Settings
 from cloakhouse.stages import inbox
+from cloakhouse.stages.auditing import event, record
 from cloakhouse.stages.inspection import refuse
 from cloakhouse.stages.scan import Identity, Scan, digest_of, encrypt
+from cloakhouse.stages.splits import SPLIT_BYTES
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,22 @@ class LandingRun:
     """One run over one dataset's files; collects what was landed and what was refused."""
 
     def __init__(
-        self, settings: Settings, contract: Contract, feed: Feed, catalogue: Catalogue, supersede: bool
+        self,
+        settings: Settings,
+        contract: Contract,
+        feed: Feed,
+        catalogue: Catalogue,
+        supersede: bool,
+        split_bytes: int = SPLIT_BYTES,
     ) -> None:
         self._settings = settings
         self._contract = contract
         self._feed = feed
         self._catalogue = catalogue
         self._supersede = supersede
+        self._split_bytes = split_bytes
         self._ring = open_ring(settings)
+        self._by = event(settings, Action.LAND, contract.name, dataset=contract.name)
         self._known = catalogue.deliveries(contract.name)
         self._landed: list[Delivery] = []
         self._duplicates = 0
@@ -68,9 +80,9 @@ class LandingRun:
         except _AlreadyLanded:
             self._duplicates += 1
         except CloakhouseError as problem:
-            if problem.retryable or problem.kind not in ("delivery",):
+            self._note(problem, partition)
+            if not _is_refusal(problem):
                 raise
-            self.refused.append(problem)
             return
         if self._feed.after_landing == "delete":
             path = self._settings.inbox / name
@@ -93,8 +105,8 @@ class LandingRun:
         digest, self._seen = digest_of(path)
         self._compare_with_landed(name, partition, digest)
         target = LandedObject(self._contract.name, partition, f"{digest[:32]}.chl")
-        with landing(self._settings.lake, target, self._ring, plain_bytes=self._seen.bytes) as writer:
-            scan = encrypt(path, name, self._contract, self._feed, writer)
+        with landing(open_store(self._settings), target, self._ring, plain_bytes=self._seen.bytes) as writer:
+            scan = encrypt(path, name, self._contract, self._feed, writer, self._split_bytes)
             if scan.sha256 != digest:
                 raise refuse(
                     name,
@@ -134,7 +146,7 @@ class LandingRun:
     def _record(self, partition: str, target: LandedObject, scan: Scan) -> None:
         revision = len(self._known.get(partition, [])) + 1
         manifest = write_manifest(
-            self._settings.lake,
+            open_store(self._settings),
             f"landing/{self._contract.name}/{partition}",
             "delivery",
             {
@@ -145,6 +157,7 @@ class LandingRun:
                 "sha256": scan.sha256,
                 "bytes": scan.bytes,
                 "rows": scan.rows,
+                "splits": list(scan.splits),
                 "undeclared_columns": scan.undeclared,
                 "key": target.key.name,
                 "contract": {"version": self._contract.version, "digest": self._contract.digest},
@@ -160,22 +173,30 @@ class LandingRun:
             manifest,
             dt.datetime.now(dt.UTC),
         )
-        self._catalogue.add_delivery(delivery)
+        self._catalogue.add_delivery(delivery, self._by)
         self._known.setdefault(partition, []).append(delivery)
         self._landed.append(delivery)
 
     def look_around(self, waiting: Sequence[str], partitions: Sequence[str] | None) -> None:
         """Note a refusal for each partition asked for that never came, and for each file that is almost named right."""
-        self.refused.extend(
-            inbox.absent(self._feed, partition)
-            for partition in inbox.missing(self._feed, waiting, self._known, partitions)
-        )
-        self.refused.extend(inbox.misnamed(self._settings.inbox, self._feed))
+        for partition in inbox.missing(self._feed, waiting, self._known, partitions):
+            self._note(inbox.absent(self._feed, partition), partition if partitions is not None else "")
+        for problem in inbox.misnamed(self._settings.inbox, self._feed):
+            self._note(problem, "")
+
+    def _note(self, problem: CloakhouseError, partition: str) -> None:
+        """Record what was refused, or failed. The event names the partition: a file's name may be anything."""
+        refused = _is_refusal(problem)
+        what = f"{self._contract.name}/{partition}" if partition else self._contract.name
+        decision = REFUSED if refused else FAILED
+        record(self._settings, replace(self._by, object=what, decision=decision, code=problem.code))
+        if refused:
+            self.refused.append(problem)
 
     def result(self) -> Landed:
         """Write the landing manifest and return what was done."""
         manifest = write_manifest(
-            self._settings.lake,
+            open_store(self._settings),
             f"landing/{self._contract.name}",
             "landing",
             {
@@ -189,3 +210,8 @@ class LandingRun:
         rows = sum(delivery.rows for delivery in self._landed)
         refused = tuple(problem.as_dict() for problem in self.refused)
         return Landed(manifest, len(self._landed), self._duplicates, rows, refused)
+
+
+def _is_refusal(problem: CloakhouseError) -> bool:
+    """Return whether the delivery itself is at fault: other files go on."""
+    return problem.kind == "delivery" and not problem.retryable

@@ -10,11 +10,11 @@ Reason codes: broken_encoding, missing_value, wrong_type, wrong_form, out_of_ran
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import io
 import json
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -28,7 +28,7 @@ import pyarrow.json
 
 from cloakhouse.contracts.model import Column, Contract, Feed
 from cloakhouse.errors import StageError
-from cloakhouse.stages.lines import BLOCK, SoundLines
+from cloakhouse.stages.lines import BLOCK, SoundLines, written_out
 
 TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -40,6 +40,10 @@ TYPES: dict[str, pa.DataType] = {
 }
 JSON_NATIVE = ("integer", "number", "boolean")
 TOP_LEVEL_NULL = re.compile(rb"(?:\A|\n|\})[\s\x00\xef\xbb\xbf]*null")  # pyarrow 26 dies of it (SIGSEGV)
+SEAM = re.compile(
+    rb"\}[ \t\r]*+\n[ \t\r]*+\{"
+)  # between two objects on lines of their own: no JSON text holds it inside
+FIRST_DAY = dt.date(1, 1, 1)  # arrow reads year 0, which Python's dates, and Spark's, don't have
 SEPARATOR = b"\x1f"
 Flags = npt.NDArray[np.bool_]
 
@@ -69,7 +73,9 @@ class Parsed:
 
 
 def parse(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[Parsed]:
-    """Yield the rows of `stream` (plaintext bytes) in batches of about 4 MiB. Memory doesn't grow with the feed.
+    """Yield the rows of `stream` (plaintext bytes) in batches of about 4 MiB, cut by its bytes alone, in their order.
+
+    Memory doesn't grow with the feed.
 
     Raises StageError when the header no longer holds the declared columns.
     """
@@ -79,17 +85,38 @@ def parse(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[Parsed]:
 
 
 def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tuple[pa.Table, BadRows]]:
-    pending: deque[tuple[str, bytes]] = deque()  # filled by the thread that reads ahead
+    header = stream.readline()
+    empty = _csv_table(header, contract, feed, BadRows())
+    width = _fields(header, contract, feed)
+    aside: list[tuple[str, bytes]] = []
+    for block in SoundLines(stream, feed.delimiter, lambda *fault: aside.append(fault)):
+        bad = BadRows()
+        for reason, line in aside:
+            bad.add(reason, "", line)
+        aside.clear()
+        lines = header + written_out(block, feed.delimiter, width)
+        yield _csv_table(lines, contract, feed, bad) if block else empty, bad
+
+
+def _fields(header: bytes, contract: Contract, feed: Feed) -> int:
+    try:
+        return len(next(csv.reader([header.decode("latin-1")], delimiter=feed.delimiter)))
+    except (csv.Error, StopIteration):
+        raise _unreadable(contract) from None
+
+
+def _csv_table(text: bytes, contract: Contract, feed: Feed, bad: BadRows) -> pa.Table:
+    """Return the declared columns of whole lines below their header, as bytes; lines of other lengths go to `bad`."""
 
     def wrong_field_count(row: Any) -> str:
-        pending.append(("wrong_field_count", (row.text or "").encode()))
+        bad.add("wrong_field_count", "", (row.text or "").encode())
         return "skip"
 
     names = [column.name for column in contract.columns]
     try:
-        reader = pyarrow.csv.open_csv(
-            io.BufferedReader(SoundLines(stream, feed.delimiter, lambda *fault: pending.append(fault)), BLOCK),
-            read_options=pyarrow.csv.ReadOptions(block_size=max(BLOCK, feed.max_line_bytes + 1), use_threads=False),
+        return pyarrow.csv.read_csv(
+            io.BytesIO(text),
+            read_options=pyarrow.csv.ReadOptions(block_size=len(text) + 1, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=feed.delimiter, ignore_empty_lines=False, invalid_row_handler=wrong_field_count
             ),
@@ -102,24 +129,6 @@ def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tu
         )
     except (KeyError, pa.ArrowInvalid):
         raise _unreadable(contract) from None
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            break
-        except pa.ArrowInvalid:
-            raise _unreadable(contract) from None
-        yield pa.Table.from_batches([batch]), _drained(pending)
-    if pending:
-        yield pa.table({name: pa.array([], pa.binary()) for name in names}), _drained(pending)
-
-
-def _drained(pending: deque[tuple[str, bytes]]) -> BadRows:
-    bad = BadRows()
-    while pending:
-        reason, record = pending.popleft()
-        bad.add(reason, "", record)
-    return bad
 
 
 def _unreadable(contract: Contract) -> StageError:
@@ -161,7 +170,7 @@ def _json_tables(lines: list[bytes], schema: pa.Schema, bad: BadRows) -> Iterato
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             parse_options=options,
         )
-        if table.num_rows == len(lines):
+        if table.num_rows == len(lines) and _one_a_line(text, len(lines)):
             yield table.select(schema.names)
             return
     except pa.ArrowInvalid:
@@ -172,6 +181,12 @@ def _json_tables(lines: list[bytes], schema: pa.Schema, bad: BadRows) -> Iterato
     middle = len(lines) // 2
     yield from _json_tables(lines[:middle], schema, bad)
     yield from _json_tables(lines[middle:], schema, bad)
+
+
+def _one_a_line(text: bytes, lines: int) -> bool:
+    """Tell whether the objects of a sound text stand on lines of their own; as many objects as lines can still be two
+    on one line and none on another."""
+    return text.count(b"}\n{") + 1 == lines or len(SEAM.findall(text)) + 1 == lines
 
 
 def _json_fault(line: bytes) -> tuple[str, str, bytes]:
@@ -251,6 +266,9 @@ def _from_text(values: pa.Array, column: Column) -> tuple[pa.Array, Flags]:
     if column.logical_type == "number":
         typed, infinite = _finite(typed)
         wrong |= infinite
+    if column.logical_type in ("date", "timestamp"):
+        early = _flags(pc.less(typed, _bound(FIRST_DAY, typed.type)))
+        typed, wrong = (pc.if_else(pa.array(~early), typed, None), wrong | early) if early.any() else (typed, wrong)
     return typed, wrong | hexadecimal
 
 

@@ -1,11 +1,14 @@
 """Pseudonymize: landed deliveries become encrypted, treated Parquet in the protected zone. One Spark job.
 
-`plan` decides what to do and writes a request manifest; `run` does it on a Spark session:
+`plan` decides what to do and writes a request manifest; `run` does it on a Spark session, once it is recorded which
+rows the workers are going to read and which keys they may open:
 
-1. every delivery of the request is one Spark task; the plan holds a range of numbers and nothing else;
+1. every split of a delivery (`cloakhouse.stages.splits`) is one Spark task; the plan holds a range of numbers and
+   nothing else;
 2. a worker writes files under names of its own attempt and reports their entries, so a retried or a
    speculative task leaves at most a file that no manifest lists;
-3. the driver writes one manifest per partition, then all rows of the control database in one transaction;
+3. the driver waits for attempts that are no longer needed, puts the splits of each partition together, writes one
+   manifest per partition, then all rows of the control database in one transaction, with their events;
 4. files in the folders of this request that its outcome does not list are removed: leftovers of a killed run, and,
    when the same request is done again, what the earlier outcome had written.
 
@@ -15,36 +18,41 @@ Killed anywhere, the same plan is made again and the same work done again; nothi
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.model import ColumnClass, Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, StageError, internal
-from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.errors import StageError
+from cloakhouse.keys.dataset_keys import DatasetKey
 from cloakhouse.keys.files import locked
-from cloakhouse.keys.service import service_of
+from cloakhouse.keys.protocol import FILE, FOOTER
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef, ProtectedPartition
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
+from cloakhouse.stages.auditing import event, failures_recorded, leased, record
+from cloakhouse.stages.leftovers import remove_others
+from cloakhouse.stages.reads import keys_of, read_of
 from cloakhouse.stages.sources import PROTECTED, partition_files
-from cloakhouse.stages.treating import DeliveryTask, Treater
-from cloakhouse.tokens.apply import TREATMENTS_VERSION
+from cloakhouse.stages.spark_tasks import on_spark, together
+from cloakhouse.stages.token_roots import ensure_roots, roots_of
+from cloakhouse.stages.treating import DeliveryTask, splits_for
+from cloakhouse.tokens.apply import TREATMENTS_VERSION, check
 from cloakhouse.tokens.canonical import NORMALISATION_VERSION
+from cloakhouse.tokens.fictional import SUBSTITUTION_VERSION
+from cloakhouse.tokens.refusals import unusable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 REQUEST = "pseudonymization-request"
 LOCK_WAIT_S = 600.0
-POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,11 @@ def plan(
 
     A partition waits when its newest delivery, or the contract's version, is not the one it was protected from;
     `reprocess` takes it anyway. `partitions` (ISO dates) limits the choice.
-    Raises ContractError when the contract changed without a new version, StageError for a missing reference.
+    Raises ContractError when the contract changed without a new version or asks for what can't be done, StageError
+    for a missing reference.
     """
+    check(contract.kept_columns)
+    _check_types(settings, contract)
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
     done = catalogue.protected(contract.name)
@@ -83,17 +94,32 @@ def plan(
     if not chosen:
         return None
     return write_manifest(
-        settings.lake,
+        open_store(settings),
         f"protected/{contract.name}",
         REQUEST,
         {
             "dataset": contract.name,
             "contract": {"version": contract.version, "digest": contract.digest},
-            "treatments": {"version": TREATMENTS_VERSION, "normalisation": NORMALISATION_VERSION},
+            "treatments": {
+                "version": TREATMENTS_VERSION,
+                "normalisation": NORMALISATION_VERSION,
+                "substitution": SUBSTITUTION_VERSION,
+            },
             "deliveries": [{"partition": d.partition, **d.manifest.as_dict()} for d in chosen],
             "references": _references(contract, catalogue, settings),
         },
     )
+
+
+def _check_types(settings: Settings, contract: Contract) -> None:
+    """Raise ContractError for a reference to a column of another type: integer 7 is not the text 7, nor are tokens."""
+    for column in contract.columns:
+        if column.reference is None:
+            continue
+        other = load_contracts(settings.contracts)[column.reference.dataset].column(column.reference.column)
+        if other.logical_type != column.logical_type:
+            where, expected = f"column {column.name}", f"a reference of type {other.logical_type}, as what it refers to"
+            raise unusable("reference", where, expected, f"type {column.logical_type}")
 
 
 def _references(contract: Contract, catalogue: Catalogue, settings: Settings) -> dict[str, list[dict[str, str]]]:
@@ -124,13 +150,14 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     Raises ContractError when the contract is no longer the one of the request, IntegrityError for a changed
     landed file, StageError when a task failed; then nothing new is visible.
     """
-    content = read_manifest(settings.lake, request, REQUEST)
+    content = read_manifest(open_store(settings), request, REQUEST)
     contract = _contract(settings, content)
-    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"pseudonymizing {contract.name}"):
+    lock = settings.home / "locks" / f"{contract.name}.lock"
+    described = event(settings, Action.PSEUDONYMIZE, contract.name, dataset=contract.name)
+    with locked(lock, LOCK_WAIT_S, f"pseudonymizing {contract.name}"), failures_recorded(settings, described):
         catalogue = Catalogue(settings.database)
-        if not catalogue.anything_protected():  # else a lost root would silently be replaced
-            TokenKeys(service_of(settings), settings.token_root).ensure_root()
-        deliveries = [read_manifest(settings.lake, ManifestRef.of(d), "delivery") for d in content["deliveries"]]
+        ensure_roots(settings, roots_of(contract))
+        deliveries = [read_manifest(open_store(settings), ManifestRef.of(d), "delivery") for d in content["deliveries"]]
         _require_newest(catalogue, contract, deliveries)
         references = {
             name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef.of(ref)))
@@ -138,11 +165,13 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         }
         attempt = request.sha256[:12]
         tasks = [
-            DeliveryTask(d["partition"], d["object"], d["rows"], f"{contract.name}/{d['partition']}/{attempt}")
+            DeliveryTask(d["partition"], d["object"], split.rows, f"{contract.name}/{d['partition']}/{attempt}", split)
             for d in deliveries
+            for split in splits_for(contract, d)
         ]
         progress = Progress.of("pseudonymize", contract.name)
-        outcomes = _on_spark(settings, contract, references, tasks, spark, progress)
+        _record_reads(settings, contract, deliveries, references)
+        outcomes = together(on_spark(settings, contract, references, tasks, spark, progress))
         result = _commit(settings, contract, request, deliveries, outcomes)
         _remove_unlisted(settings, tasks, outcomes)
     quarantined = sum(result.quarantined.values())
@@ -155,6 +184,28 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         reasons=json.dumps(result.quarantined),
     )
     return result
+
+
+def _record_reads(
+    settings: Settings,
+    contract: Contract,
+    deliveries: Sequence[Mapping[str, Any]],
+    references: Mapping[str, Sequence[FileEntry]],
+) -> None:
+    """Record what the workers are going to read, and which keys they may open."""
+    contracts, by = load_contracts(settings.contracts), event(settings, Action.READ, contract.name)
+    rows = sum(delivery["rows"] for delivery in deliveries)
+    events = [read_of(by, "landing", contract.name, len(deliveries), rows, "pseudonymization")]
+    keys = [DatasetKey("landing", FILE, contract.name), *keys_of("protected", contract)]
+    keys += [DatasetKey("quarantine", use, contract.name) for use in (FOOTER, ColumnClass.DIRECT.key_name)]
+    for name, files in references.items():
+        reference = contract.column(name).reference
+        assert reference is not None
+        other, rows = contracts[reference.dataset], sum(entry.rows for entry in files)
+        events.append(read_of(by, "protected", other.name, len(files), rows, f"references of {contract.name}"))
+        keys += keys_of("protected", other, [reference.column])
+    leased(settings, [*keys, *roots_of(contract)], f"pseudonymize {contract.name}")
+    record(settings, *events)
 
 
 def _require_newest(catalogue: Catalogue, contract: Contract, deliveries: list[dict[str, Any]]) -> None:
@@ -187,93 +238,6 @@ def _contract(settings: Settings, content: dict[str, Any]) -> Contract:
     return contract
 
 
-def _on_spark(
-    settings: Settings,
-    contract: Contract,
-    references: dict[str, tuple[FileEntry, ...]],
-    tasks: list[DeliveryTask],
-    spark: SparkSession,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """Return the outcome of every task. The plan that Spark sees is a range of task numbers."""
-    fields = {**settings.as_dict(), "database": ""}  # its URL may hold a password, and workers don't need it
-
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        worker = _Worker(Settings.from_dict(fields), contract, references)
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                yield worker.outcome(tasks[number])
-
-    numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
-    frame = numbers.mapInArrow(work, "outcome string")
-    with _watching(spark, len(tasks), progress):
-        rows = frame.collect()
-    outcomes = [json.loads(row[0]) for row in rows]
-    for outcome in outcomes:
-        if "error" in outcome:
-            raise _failed(contract, outcome)
-    return sorted(outcomes, key=lambda outcome: str(outcome["partition"]))
-
-
-class _Worker:
-    """Treats deliveries in a Spark worker. Every exception is a result: Spark would log its text, which may quote
-    values."""
-
-    def __init__(self, settings: Settings, contract: Contract, references: dict[str, tuple[FileEntry, ...]]) -> None:
-        self._arguments = (settings, contract, references)
-        self._treater: Treater | None = None
-
-    def outcome(self, task: DeliveryTask) -> pa.RecordBatch:
-        """Return the outcome of one delivery as one JSON text."""
-        try:
-            self._treater = self._treater or Treater(*self._arguments)
-            outcome = self._treater.run(task)
-        except CloakhouseError as problem:
-            outcome = {"partition": task.partition, "error": problem.as_dict()}
-        except Exception as fault:  # noqa: BLE001 - see the class
-            outcome = {"partition": task.partition, "error": internal("pseudonymize", fault).as_dict()}
-        return pa.RecordBatch.from_pydict({"outcome": [json.dumps(outcome)]})
-
-
-def _failed(contract: Contract, outcome: dict[str, Any]) -> StageError:
-    problem = outcome["error"]
-    return StageError(
-        where=f"{contract.name} {outcome['partition']}: {problem['code']} at {problem['where']}",
-        expected=problem["expected"],
-        found=problem["found"],
-        not_done="no partition of this job became visible; " + problem["not_done"],
-        remedy=problem["remedy"],
-        code="task",
-    )
-
-
-class _watching:
-    """Reports finished Spark tasks while the block runs."""
-
-    def __init__(self, spark: SparkSession, total: int, progress: Progress) -> None:
-        self._tracker = spark.sparkContext.statusTracker()
-        self._total = total
-        self._progress = progress
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5)
-
-    def _watch(self) -> None:
-        last = -1
-        while not self._stop.wait(POLL_S):
-            stages = [self._tracker.getStageInfo(s) for s in self._tracker.getActiveStageIds()]
-            done = sum(stage.numCompletedTasks for stage in stages if stage)
-            if stages and done != last:
-                last = done
-                self._progress.step(done, self._total, "partitions")
-
-
 def _commit(
     settings: Settings,
     contract: Contract,
@@ -288,7 +252,7 @@ def _commit(
         delivery = by_partition[outcome["partition"]]
         totals.update(outcome["quarantined"])
         ref = write_manifest(
-            settings.lake,
+            open_store(settings),
             f"protected/{contract.name}/{outcome['partition']}",
             PROTECTED,
             {
@@ -313,9 +277,10 @@ def _commit(
                 ref,
             )
         )
-    Catalogue(settings.database).record_protected(protected)
+    by = event(settings, Action.PSEUDONYMIZE, contract.name, facts={"request": request.sha256})
+    Catalogue(settings.database).record_protected(protected, by)
     result = write_manifest(
-        settings.lake,
+        open_store(settings),
         f"protected/{contract.name}",
         "pseudonymization",
         {
@@ -332,7 +297,4 @@ def _remove_unlisted(settings: Settings, tasks: list[DeliveryTask], outcomes: li
     listed = {item["path"] for outcome in outcomes for item in (*outcome["files"], *outcome["quarantine"])}
     for task in tasks:
         for zone in ("protected", "quarantine"):
-            folder = settings.lake / zone / task.folder
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if str(path.relative_to(settings.lake)) not in listed:
-                    path.unlink(missing_ok=True)
+            remove_others(open_store(settings), f"{zone}/{task.folder}", listed)

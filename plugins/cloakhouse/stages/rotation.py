@@ -2,7 +2,7 @@
 
 1. the key service adds a version to the master key;
 2. each dataset key under it gets a version of its own for new files, and its older versions are wrapped anew;
-3. landed files are re-wrapped in their headers, the root of the token keys in its file;
+3. landed files are re-wrapped in their headers, the root of the token keys and the signing keys in their files;
 4. every process is told to drop the keys that it has opened.
 
 No byte of data is read or written. Each step looks at what is there, so after a kill anywhere the next call for this
@@ -14,21 +14,27 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cloakhouse.errors import CloakhouseError, IntegrityError, KeyServiceError
 from cloakhouse.keys.dataset_keys import DatasetKeyFile
-from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.protocol import FILE, TOKENS, KeyDescription, KeyName, KeyService, KeyState, zone_key
+from cloakhouse.keys.derive import TokenKeys, is_token_root
+from cloakhouse.keys.protocol import FILE, KeyDescription, KeyName, KeyService, KeyState, zone_key
 from cloakhouse.keys.ring import KeyRing
-from cloakhouse.keys.service import open_ring
+from cloakhouse.keys.shares import Shares
+from cloakhouse.keys.signing import SigningKeys, master
 from cloakhouse.lake.landed import LandedObject, rewrap
 from cloakhouse.lake.manifests import write_manifest
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.lake.store.protocol import ObjectStore
+from cloakhouse.ledger.audit_event import Action
+from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
+from cloakhouse.stages.auditing import event, failures_recorded, record
+from cloakhouse.stages.signing import SIGNERS
 
 LANDING = zone_key("landing", FILE)
 
@@ -55,13 +61,13 @@ class Rotated:
         return asdict(self)
 
 
-def rotate(settings: Settings, names: Iterable[KeyName]) -> list[Rotated]:
+def rotate(settings: Settings, names: Iterable[KeyName], reason: str = "") -> list[Rotated]:
     """Give each master key of `names` a new version and wrap anew what the older ones wrapped; return what was done.
 
     One key that fails keeps no other waiting; the first failure is raised at the end: KeyServiceError (missing,
     disabled, destroyed, unreachable), AccessRefused, IntegrityError, StorageError.
     """
-    ring = open_ring(settings)
+    ring = open_ring(settings, reason)
     done: list[Rotated] = []
     for problem in _each(names, lambda name: done.append(_rotated(settings, ring, name))).values():
         raise problem
@@ -97,8 +103,12 @@ def settle(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
     for number, file in enumerate(keys, start=1):
         wrapped += _settled(ring, file, current)
         progress.step(number, len(keys), "dataset keys")
-    landed = _rewrap_landed(settings.lake, ring, progress) if name == LANDING else 0
-    root = name == TOKENS and TokenKeys(ring.service, settings.token_root).rewrap()
+    landed = _rewrap_landed(open_store(settings), ring, progress) if name == LANDING else 0
+    root = is_token_root(name) and TokenKeys(ring.service, settings.token_roots).rewrap(name)
+    for signer in SIGNERS:
+        if name == master(signer):
+            SigningKeys(ring.service, settings.signing_keys).rewrap(signer)
+    Shares(settings.key_shares).renew(ring, name)
     progress.finish(f"version {current}: {wrapped} dataset keys, {landed} landed files wrapped anew", version=current)
     return Rotated(name, current, wrapped, landed, root)
 
@@ -123,19 +133,20 @@ def _settled(ring: KeyRing, file: DatasetKeyFile, current: int) -> bool:
     return ring.rewrap(file.key)
 
 
-def landed_objects(lake: Path, dataset: str = "*") -> Iterator[LandedObject]:
+def landed_objects(store: ObjectStore, dataset: str | None = None) -> Iterator[LandedObject]:
     """Yield the landed files (of `dataset`), in order."""
-    for path in sorted((lake / "landing").glob(f"{dataset}/*/*.chl")):
-        yield LandedObject(*path.parts[-3:])
+    folder = "landing" if dataset is None else f"landing/{dataset}"
+    for path in sorted(info.path for info in store.list(folder) if info.path.endswith(".chl")):
+        yield LandedObject(*path.split("/")[1:])
 
 
-def _rewrap_landed(lake: Path, ring: KeyRing, progress: Progress) -> int:
-    count, objects = 0, list(landed_objects(lake))
+def _rewrap_landed(store: ObjectStore, ring: KeyRing, progress: Progress) -> int:
+    count, objects = 0, list(landed_objects(store))
     for number, target in enumerate(objects, start=1):
         try:
-            count += rewrap(lake, target, ring)
+            count += rewrap(store, target, ring)
         except IntegrityError:
-            if (lake / target.path).exists():
+            if store.stat(target.path) is not None:
                 raise  # else it was removed meanwhile, and needs no key any more
         progress.step(number, len(objects), "landed files")
     return count
@@ -184,18 +195,19 @@ def rotate_due(settings: Settings, period: dt.timedelta, now: dt.datetime) -> Ma
 def report(settings: Settings, kind: str, content: dict[str, Any]) -> ManifestRef:
     """Write a report on keys into the evidence; it names keys, versions and counts."""
     moment = dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()
-    return write_manifest(settings.lake, "evidence/keys", kind, {"at": moment, **content})
+    return write_manifest(open_store(settings), "evidence/keys", kind, {"at": moment, **content})
 
 
-def shred(settings: Settings, dataset: str) -> list[str]:
+def shred(settings: Settings, dataset: str, reason: str = "") -> list[str]:
     """Destroy every dataset key of `dataset` in every zone; return their names, none of which opens any more.
 
     Its files stay where they are, unreadable. Datasets made from it have keys of their own, and stay readable. Raises
-    KeyServiceError (`key.missing`) when there is no key of that dataset, and when a shredded key still opened.
+    KeyServiceError (`key.missing`) when there is no key of that dataset, and when a shredded key still opened;
+    StorageError when its events can't be written: then nothing is destroyed.
     """
     ring = open_ring(settings)
-    keys = [file.key for file in ring.all() if file.key.dataset == dataset]
-    if not keys:
+    files = [file for file in ring.all() if file.key.dataset == dataset]
+    if not files:
         raise KeyServiceError(
             where=f"dataset {dataset}",
             expected="a dataset that has keys",
@@ -204,10 +216,15 @@ def shred(settings: Settings, dataset: str) -> list[str]:
             remedy="name a dataset of the contracts that has been delivered",
             code="missing",
         )
-    for key in keys:
-        ring.destroy(key)
-    _prove_shredded(open_ring(settings), [file for file in ring.all() if file.key.dataset == dataset])
-    return [key.name for key in keys]
+    live = [file.key for file in files if file.state is not KeyState.DESTROYED]
+    described = event(settings, Action.SHRED_KEY, f"dataset {dataset}", dataset=dataset, count=len(live), reason=reason)
+    with failures_recorded(settings, described):
+        if live:
+            record(settings, *(replace(described, object=key.name, count=1) for key in live))
+        for file in files:
+            ring.destroy(file.key)
+        _prove_shredded(open_ring(settings), [file for file in ring.all() if file.key.dataset == dataset])
+    return [file.key.name for file in files]
 
 
 def _prove_shredded(ring: KeyRing, files: Sequence[DatasetKeyFile]) -> None:

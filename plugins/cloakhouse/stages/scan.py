@@ -11,6 +11,7 @@ from cloakhouse.contracts.model import Contract, Feed
 from cloakhouse.keys.files import storage_error
 from cloakhouse.keys.streaming import EncryptingWriter
 from cloakhouse.stages.inspection import Gunzip, LineCounter, check_header, refuse
+from cloakhouse.stages.splits import SPLIT_BYTES
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over a delivery found: digest, bytes, data rows, columns that the contract doesn't declare."""
+    """What one pass over a delivery found: digest, bytes, data rows, columns that the contract doesn't declare, splits.
+
+    `splits` holds, per split, its offset (bytes of plaintext) and the data rows before it.
+    """
 
     sha256: str
     bytes: int
     rows: int
     undeclared: int
+    splits: tuple[dict[str, int], ...]
 
 
 def digest_of(path: Path) -> tuple[str, Identity]:
@@ -46,13 +51,16 @@ def digest_of(path: Path) -> tuple[str, Identity]:
         raise storage_error(fault, path, "the file was not landed") from None
 
 
-def encrypt(path: Path, name: str, contract: Contract, feed: Feed, writer: EncryptingWriter) -> Scan:
+def encrypt(
+    path: Path, name: str, contract: Contract, feed: Feed, writer: EncryptingWriter, split_bytes: int = SPLIT_BYTES
+) -> Scan:
     """Stream the file once into `writer`; return what it is. Raises DeliveryError for what can't be landed.
 
-    Every check looks at the bytes where the writer has read them.
+    A split begins with the first line after `split_bytes` bytes of plaintext. Every check looks at the bytes where the
+    writer has read them.
     """
     digest, size = hashlib.sha256(), 0
-    lines, gunzip = LineCounter(name, feed), Gunzip(name)
+    lines, gunzip = LineCounter(name, feed, split_bytes), Gunzip(name)
     with path.open("rb", buffering=0) as source:
         for block in writer.absorb(source):
             digest.update(block)
@@ -62,10 +70,9 @@ def encrypt(path: Path, name: str, contract: Contract, feed: Feed, writer: Encry
     if feed.compressed:
         gunzip.finish()
     lines.finish()
-    headers = 1 if feed.format == "csv" else 0
     if lines.lines == 0:
         raise refuse(name, "at least one line", f"none ({size} bytes)", "have the sender deliver it again", "empty")
     undeclared = check_header(name, contract, lines.first)
-    if lines.lines == headers:
+    if lines.rows == 0:
         raise refuse(name, "rows below the header", "a header alone", "have the sender deliver it again", "no-rows")
-    return Scan(digest.hexdigest(), size, lines.lines - headers, undeclared)
+    return Scan(digest.hexdigest(), size, lines.rows, undeclared, lines.splits)

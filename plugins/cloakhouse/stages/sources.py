@@ -10,6 +10,7 @@ from cloakhouse.contracts.model import Contract, Period
 from cloakhouse.errors import NotFound
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
 from cloakhouse.settings import Settings
 
@@ -44,7 +45,7 @@ def current_partitions(catalogue: Catalogue, contract: Contract) -> list[Protect
 
 def partition_files(settings: Settings, manifest: ManifestRef) -> tuple[FileEntry, ...]:
     """Return the files of one protected partition. Raises IntegrityError."""
-    return file_entries(read_manifest(settings.lake, manifest, PROTECTED)["files"])
+    return file_entries(read_manifest(open_store(settings), manifest, PROTECTED)["files"])
 
 
 def read_partitions(

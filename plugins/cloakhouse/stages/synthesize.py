@@ -1,85 +1,168 @@
 """Synthesize: derive the view, split off the hold-out, fit, sample, write encrypted. One synthetic dataset a call.
 
-1. the sources are pinned: the manifests of their validated partitions;
-2. the fingerprint of pins, contract, engine and code says whether this dataset was already made;
-3. the view is derived and split by whole units of privacy; a hold-out too small for the gate stops here;
-4. training rows and hold-out are written encrypted for the validation, in the zone `views`, under names of
-   this run's own, so that a run beside it can't replace what was validated or published;
-5. the engine is fitted on the training rows, samples, and is discarded; nothing fitted is stored.
+`plan` pins what the dataset is made of and writes a request; `run` does it, in this process or on Spark's workers:
+
+1. the fingerprint of pins, contract, engine and code says whether this dataset was already made;
+2. what is going to be read, and by whom, is recorded (`cloakhouse.stages.reads`);
+3. the view is derived and split by whole units of privacy; a hold-out too small for the gate stops here
+   (`cloakhouse.stages.views`);
+4. training rows and hold-out are written encrypted for the validation, in the zone `views`, under names of this run's
+   own, so that a run beside it can't replace what was validated or published;
+5. the engine is fitted on the training rows; what it spends of the privacy budget is reserved before and committed
+   after the sealed model stands (`cloakhouse.stages.fitting`);
+6. the model is sampled in chunks by the workers, each of which writes a file of its own; files that a lost attempt
+   left are removed, and so are all rows of a run that was refused or killed (`cloakhouse.stages.leftovers`).
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-
-from cloakhouse.contracts.model import Contract, Gate, Synthesis, content_digest
+from cloakhouse.contracts.model import Contract, Synthesis, content_digest
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import ConfigurationError, ValidationRefused
-from cloakhouse.keys.service import open_ring
-from cloakhouse.lake.manifests import write_manifest
+from cloakhouse.errors import ConfigurationError, StageError
+from cloakhouse.keys.dataset_keys import DatasetKey
+from cloakhouse.keys.files import locked
+from cloakhouse.keys.protocol import FILE
+from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import Action, Event
+from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
+from cloakhouse.ledger.versions import VersionRegister
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
-from cloakhouse.stages.sources import as_refs, current_partitions, read_partitions
-from cloakhouse.synthesis.derive import TYPES, build_view, needed_columns
-from cloakhouse.synthesis.protocol import CATEGORICAL, Synthesizer, ViewColumn, open_synthesizer
-from cloakhouse.synthesis.split import Split, split_units
+from cloakhouse.stages.auditing import event, failures_recorded, leased, record
+from cloakhouse.stages.fitting import Fitted, fitted
+from cloakhouse.stages.gate import attack_columns, check_risks
+from cloakhouse.stages.leftovers import none_left
+from cloakhouse.stages.reads import keys_of, reads, view_keys
+from cloakhouse.stages.sampling import Sampled, sampled
+from cloakhouse.stages.sources import as_refs, current_partitions
+from cloakhouse.stages.spending import charges
+from cloakhouse.stages.views import ShardFiles, Views, write_views
+from cloakhouse.stages.workers import LocalWorkers, Workers
+from cloakhouse.synthesis.derive import view_columns
+from cloakhouse.synthesis.protocol import Plan, engine
 from cloakhouse.tokens.apply import TREATMENTS_VERSION
 from cloakhouse.tokens.canonical import NORMALISATION_VERSION
 
 KIND = "synthesis"
-Pins = dict[str, list[ProtectedPartition]]
+REQUEST = "synthesis-request"
+LOCK_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What is going to be made: the contract's parts, the pinned sources and the fingerprint."""
+class _Work:
+    """What is going to be made: the contracts, the pinned sources and the fingerprint."""
 
+    contracts: Mapping[str, Contract]
     contract: Contract
     synthesis: Synthesis
-    gate: Gate
-    pins: Pins
+    pins: dict[str, list[ProtectedPartition]]
     fingerprint: str
 
+    @property
+    def plan(self) -> Plan:
+        return plan_of(self.contract)
 
-def synthesize(settings: Settings, contract: Contract) -> ManifestRef | None:
-    """Make the synthetic dataset of `contract` and return its manifest; None when it is published already.
 
-    Raises NotFound when a source has no validated partition, ValidationRefused when the hold-out is too
-    small, IntegrityError, KeyServiceError, StorageError.
+def plan_of(contract: Contract) -> Plan:
+    """Return what the engine of a synthetic dataset is asked for. Raises ConfigurationError for a feed."""
+    synthesis = _synthesis(contract)
+    return Plan(
+        columns=view_columns(synthesis, contract.columns),
+        seed=synthesis.seed,
+        privacy=synthesis.privacy,
+        parameters=synthesis.parameters,
+        spare_rows=synthesis.max_training_rows,
+        unit_of_privacy=contract.unit_of_privacy,
+    )
+
+
+def plan(settings: Settings, contract: Contract) -> ManifestRef | None:
+    """Return the request for the synthetic dataset of `contract`, None when these inputs are published already.
+
+    Raises ContractError for what the engine can't do and for a guarantee that no source has a budget for, NotFound when
+    a source has no validated partition.
     """
+    catalogue = Catalogue(settings.database)
+    catalogue.register_contract(contract)
+    work = _work(settings, contract, catalogue)
+    assert contract.gate is not None
+    check_risks(contract.name, contract.gate, attack_columns(contract))
+    engine(work.synthesis.engine).check(work.plan)
+    if work.synthesis.privacy is not None:  # refuses where no source has a budget
+        charges(work.contracts, contract.sources, contract.unit_of_privacy, work.synthesis.privacy.consumer)
+    if VersionRegister(settings.database).published(contract.name, work.fingerprint):
+        Progress.of("synthesize", contract.name).finish("up to date: these inputs are published already", rows=0)
+        return None
+    content = {
+        "dataset": contract.name,
+        "fingerprint": work.fingerprint,
+        "contract": {"version": contract.version, "digest": contract.digest},
+        "sources": {source: as_refs(partitions) for source, partitions in work.pins.items()},
+    }
+    return write_manifest(open_store(settings), f"synthetic/{contract.name}", REQUEST, content)
+
+
+def run(settings: Settings, request: ManifestRef, workers: Workers) -> ManifestRef:
+    """Do what `request` asks for and return the manifest of the synthetic dataset, which waits for its validation.
+
+    Raises StageError when the sources or the contract changed since, BudgetExhausted, ValidationRefused when the
+    hold-out is too small, ContractError, IntegrityError, KeyServiceError, StorageError.
+    """
+    content = read_manifest(open_store(settings), request, REQUEST)
+    contract = load_contracts(settings.contracts)[content["dataset"]]
     progress = Progress.of("synthesize", contract.name)
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
-    plan = _plan(settings, contract, catalogue)
-    if catalogue.published(contract.name, plan.fingerprint):
-        progress.finish("up to date: these inputs are published already", rows=0)
-        return None
-    store = TableStore(settings.lake, open_ring(settings))
-    split = _split(settings, store, plan)
-    engine = open_synthesizer(contract, _columns(plan))
-    progress.step(0, split.training.num_rows, "rows fitted")
-    engine.fit(split.training)
-    rows = plan.synthesis.rows or split.training.num_rows
-    table = engine.sample(rows, progress.step)
-    manifest = _write(settings, store, plan, split, engine, table)
+    work = _work(settings, contract, catalogue)
+    if work.fingerprint != content["fingerprint"]:
+        raise _overtaken(contract)
+    lock = settings.home / "locks" / f"{contract.name}-synthesis.lock"
+    facts = {"fingerprint": work.fingerprint, "request": request.sha256}
+    by = event(settings, Action.SYNTHESIZE, contract.name, dataset=contract.name, facts=facts)
+    with locked(lock, LOCK_WAIT_S, f"synthesizing {contract.name}"), failures_recorded(settings, by):
+        _record(settings, work, by)
+        name, short = contract.name, f"{work.fingerprint[:12]}-{secrets.token_hex(4)}"
+        with none_left(open_store(settings), name, short):
+            store = TableStore(open_store(settings), open_ring(settings))
+            views = write_views(settings, store, work.contracts, contract, work.pins, f"views/{name}/{short}")
+            shards = ShardFiles(settings, workers, views.training, work.synthesis.max_training_rows, progress.step)
+            model = fitted(settings, contract, work.plan, work.fingerprint, shards, progress)
+            table = sampled(settings, contract, work.plan, model, f"synthetic/{name}/{short}", workers, progress)
+            manifest = _write(settings, work, views, model, table)
     progress.finish(
-        f"{table.num_rows:,} rows by {plan.synthesis.engine} from {split.training.num_rows:,} of "
-        f"{split.training_units:,} {contract.unit_of_privacy}s",
-        rows=table.num_rows,
-        training_rows=split.training.num_rows,
-        training_units=split.training_units,
+        f"{table.rows:,} rows by {work.synthesis.engine} from {views.training.rows:,} of "
+        f"{views.training.units:,} {contract.unit_of_privacy}s",
+        rows=table.rows,
+        training_rows=views.training.rows,
+        training_units=views.training.units,
     )
     return manifest
 
 
-def _plan(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Plan:
+def _record(settings: Settings, work: _Work, by: Event) -> None:
+    """Record that the dataset is going to be made, what is read for it, and which keys the workers may open."""
+    contract = work.contract
+    keys = [*view_keys(work.contracts, contract), *keys_of("synthetic", contract)]
+    leased(settings, [*keys, DatasetKey("synthetic", FILE, contract.name)], f"synthesize {contract.name}")
+    record(settings, by, *reads(by, work.pins, f"synthesis of {contract.name}"))
+
+
+def synthesize(settings: Settings, contract: Contract, workers: Workers | None = None) -> ManifestRef | None:
+    """Plan and run in one call, in this process unless `workers` says otherwise. Returns and raises as these do."""
+    request = plan(settings, contract)
+    return None if request is None else run(settings, request, workers or LocalWorkers())
+
+
+def _synthesis(contract: Contract) -> Synthesis:
     if contract.synthesis is None or contract.gate is None:
         raise ConfigurationError(
             where=f"contract {contract.name}",
@@ -88,6 +171,11 @@ def _plan(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Plan
             not_done="nothing was synthesized",
             remedy="name a dataset whose contract has `synthesis` and `gate`",
         )
+    return contract.synthesis
+
+
+def _work(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Work:
+    synthesis = _synthesis(contract)
     contracts = load_contracts(settings.contracts)
     pins = {name: current_partitions(catalogue, contracts[name]) for name in contract.sources}
     fingerprint = content_digest(
@@ -95,11 +183,12 @@ def _plan(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Plan
             "contract": contract.digest,
             "code": version("cloakhouse"),
             "sdv": version("sdv"),
+            "opendp": version("opendp"),
             "treatments": [TREATMENTS_VERSION, NORMALISATION_VERSION],
             "sources": {name: [_content(p) for p in partitions] for name, partitions in pins.items()},
         }
     )
-    return _Plan(contract, contract.synthesis, contract.gate, pins, fingerprint)
+    return _Work(contracts, contract, synthesis, pins, fingerprint)
 
 
 def _content(partition: ProtectedPartition) -> list[str | int]:
@@ -108,64 +197,35 @@ def _content(partition: ProtectedPartition) -> list[str | int]:
     return [*made_from, partition.rows, partition.quarantined]
 
 
-def _columns(plan: _Plan) -> tuple[ViewColumn, ...]:
-    return tuple(
-        ViewColumn(m.name, TYPES[plan.contract.column(m.name).logical_type], m.kind in CATEGORICAL, m.cap)
-        for m in plan.synthesis.view.measures
+def _overtaken(contract: Contract) -> StageError:
+    return StageError(
+        where=f"synthetic dataset {contract.name}",
+        expected="the sources and the contract of the request",
+        found="others: a source was validated again, or the contract changed",
+        not_done="nothing was fitted or sampled",
+        remedy="run the DAG again: it plans anew",
+        code="overtaken",
     )
 
 
-def _split(settings: Settings, store: TableStore, plan: _Plan) -> Split:
-    view = plan.synthesis.view
-    source = load_contracts(settings.contracts)[view.source]
-    wanted = needed_columns(view, [column.name for column in source.kept_columns])
-    tables = {
-        lookup.dataset: pa.concat_tables(
-            read_partitions(settings, store, plan.pins[lookup.dataset], [lookup.on, *lookup.columns])
-        )
-        for lookup in view.lookups
-    }
-    lines = read_partitions(settings, store, plan.pins[view.source], wanted)
-    derived = build_view(view, plan.contract.columns, lines, tables)
-    categorical = [column.name for column in _columns(plan) if column.categorical]
-    split = split_units(
-        derived, plan.synthesis.holdout_share, plan.synthesis.max_training_rows, categorical, plan.gate.min_k
-    )
-    if split.holdout_units < plan.gate.min_holdout_units:
-        raise ValidationRefused(
-            where=f"synthetic dataset {plan.contract.name}",
-            expected=f"a hold-out of at least {plan.gate.min_holdout_units} {plan.contract.unit_of_privacy}s",
-            found=f"{split.holdout_units}",
-            not_done="nothing was fitted, sampled or published",
-            remedy="land more partitions; a smaller hold-out could not show a leak",
-            code="holdout",
-        )
-    return split
-
-
-def _write(
-    settings: Settings, store: TableStore, plan: _Plan, split: Split, engine: Synthesizer, table: pa.Table
-) -> ManifestRef:
-    name, short = plan.contract.name, f"{plan.fingerprint[:12]}-{secrets.token_hex(4)}"
-    classes = {column.name: column.column_class for column in plan.contract.columns}
-    training = store.write(f"views/{name}/{short}/training.parquet", split.training, classes)
-    holdout = store.write(f"views/{name}/{short}/holdout.parquet", split.holdout, classes)
-    synthetic = store.write(f"synthetic/{name}/{short}/part-00000.parquet", table, classes)
+def _write(settings: Settings, work: _Work, views: Views, model: Fitted, table: Sampled) -> ManifestRef:
+    contract = work.contract
     content: dict[str, Any] = {
-        "dataset": name,
-        "fingerprint": plan.fingerprint,
-        "contract": {"version": plan.contract.version, "digest": plan.contract.digest},
+        "dataset": contract.name,
+        "fingerprint": work.fingerprint,
+        "contract": {"version": contract.version, "digest": contract.digest},
         "code": version("cloakhouse"),
-        "engine": engine.describe(),
-        "unit_of_privacy": plan.contract.unit_of_privacy,
-        "sources": {source: as_refs(partitions) for source, partitions in plan.pins.items()},
-        "training": {"rows": split.training.num_rows, "units": split.training_units, "file": training.as_dict()},
-        "holdout": {"rows": split.holdout.num_rows, "units": split.holdout_units, "file": holdout.as_dict()},
-        "suppressed_rows": split.suppressed_rows,
-        "rows": table.num_rows,
-        "columns": [
-            {"name": c.name, "type": c.logical_type, "class": c.column_class.value} for c in plan.contract.columns
-        ],
-        "files": [synthetic.as_dict()],
+        "engine": model.model.describe(),
+        "model": model.file.as_dict(),
+        "spend": model.spend,
+        "unit_of_privacy": contract.unit_of_privacy,
+        "sources": {source: as_refs(partitions) for source, partitions in work.pins.items()},
+        "training": views.training.as_dict(),
+        "holdout": views.holdout.as_dict(),
+        "suppressed_rows": views.suppressed_rows,
+        "rows": table.rows,
+        "columns": [{"name": c.name, "type": c.logical_type, "class": c.column_class.value} for c in contract.columns],
+        "chunks": table.chunks,
+        "files": [entry.as_dict() for entry in table.files],
     }
-    return write_manifest(settings.lake, f"synthetic/{name}", KIND, content)
+    return write_manifest(open_store(settings), f"synthetic/{contract.name}", KIND, content)

@@ -12,7 +12,7 @@ from tests.support.service_bao import Bao, shared
 
 from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.protocol import KeyName, new_data_key
+from cloakhouse.keys.protocol import TOKENS, KeyName, new_data_key
 from cloakhouse.keys.service import open_ring, service_of
 from cloakhouse.settings import Settings
 from cloakhouse.stages.connections import Finding, examine
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def used(settings: Settings) -> Settings:
     """An installation whose keystore, token root and a dataset key are made."""
-    TokenKeys(service_of(settings), settings.token_root).ensure_root()
+    TokenKeys(service_of(settings), settings.token_roots).create(TOKENS)
     open_ring(settings).service.wrap(KeyName("protected/direct"), new_data_key(), {})
     settings.lake.mkdir()
     return settings
@@ -79,7 +79,7 @@ def test_another_principal_is_not_asked_for_the_token_root(used: Settings, tmp_p
     assert "platform alone" in found(theirs, "token root").detail
 
 
-@pytest.mark.parametrize("name", ["keystore/identities/platform.txt", "token-root.json"])
+@pytest.mark.parametrize("name", ["keystore/identities/platform.txt", "token-roots/tokens-root.json"])
 def test_a_file_of_the_home_that_others_may_read(used: Settings, name: str) -> None:
     (used.home / name).chmod(0o640)
     finding = found(used, "file modes")
@@ -109,7 +109,7 @@ def test_a_file_that_vanishes_during_the_look_is_no_fault(used: Settings, monkey
 @pytest.mark.parametrize("url", [f"postgresql://me:{SECRET}@db.example.com/x", f"nonsense {SECRET}"])
 def test_a_database_that_nobody_verified_is_a_finding_without_its_password(used: Settings, url: str) -> None:
     findings = examine(replace(used, database=url))
-    assert [f.what for f in findings if not f.ok] == ["control database"]
+    assert [f.what for f in findings if not f.ok] == ["token root", "control database"]  # its use can't be recorded
     assert SECRET not in json.dumps([f.as_dict() for f in findings])
 
 
@@ -136,7 +136,7 @@ def test_a_service_over_tls_shows_what_was_negotiated(settings: Settings) -> Non
 
 def test_a_token_that_the_service_refuses_is_found_where_the_token_root_is_opened(settings: Settings) -> None:
     there = replace(settings, keys=shared().uri("doctortoken"))
-    TokenKeys(service_of(there), there.token_root).ensure_root()
+    TokenKeys(service_of(there), there.token_roots).create(TOKENS)
     assert wrong(there) == []
     bad = shared().keep("no-such-token", "bad-token")
     assert wrong(replace(there, keys=shared().uri("doctortoken", bad))) == ["token root"]
@@ -167,7 +167,7 @@ def test_a_service_that_does_not_answer_is_a_finding(settings: Settings) -> None
 
 def test_a_token_file_open_to_others_is_a_finding(settings: Settings) -> None:
     there = replace(settings, keys=shared().uri("doctormode"))
-    TokenKeys(service_of(there), there.token_root).ensure_root()
+    TokenKeys(service_of(there), there.token_roots).create(TOKENS)
     loose = shared().keep(shared().root, "loose-token", mode=0o644)
     finding = found(replace(there, keys=shared().uri("doctormode", loose)), "token root")
     assert (finding.ok, finding.protocol) == (False, "key.mode")

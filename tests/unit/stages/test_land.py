@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.support.contracts import SHIPPED, column, feed_contract
 from tests.support.crash import crash_everywhere, limit_file_size
 from tests.support.processes import in_fork, run
@@ -18,6 +19,8 @@ from cloakhouse.errors import ConfigurationError, ContractError, StorageError
 from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.landed import LandedObject, opened
 from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.store.folder import FolderStore
+from cloakhouse.ledger import database
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
 from cloakhouse.stages import landing_run
@@ -49,9 +52,9 @@ def deliver(settings: Settings, name: str, content: str | bytes) -> Path:
 def plain(settings: Settings, contract: Contract, partition: str = DAY, revision: int = -1) -> bytes:
     """Return what has landed, found as the next stage finds it: by the catalogue and the manifest."""
     delivery = Catalogue(settings.database).deliveries(contract.name)[partition][revision]
-    manifest = read_manifest(settings.lake, delivery.manifest, "delivery")
+    manifest = read_manifest(FolderStore(settings.lake), delivery.manifest, "delivery")
     target = LandedObject(contract.name, partition, manifest["object"])
-    with opened(settings.lake, target, open_ring(settings)) as stream:
+    with opened(FolderStore(settings.lake), target, open_ring(settings)) as stream:
         return stream.read()
 
 
@@ -87,11 +90,11 @@ def test_what_is_recorded(settings: Settings) -> None:
     (delivery,) = Catalogue(settings.database).deliveries("people")[DAY]
     digest = hashlib.sha256(content.encode()).hexdigest()
     assert (delivery.revision, delivery.sha256, delivery.rows, delivery.bytes) == (1, digest, 1, len(content))
-    manifest = read_manifest(settings.lake, delivery.manifest, "delivery")
+    manifest = read_manifest(FolderStore(settings.lake), delivery.manifest, "delivery")
     assert manifest["undeclared_columns"] == 1
     assert manifest["contract"] == {"version": "1.0.0", "digest": CSV.digest}
     assert manifest["key"] == "landing/file/people"
-    landing = read_manifest(settings.lake, result.manifest, "landing")
+    landing = read_manifest(FolderStore(settings.lake), result.manifest, "landing")
     assert landing["deliveries"] == [
         {"partition": DAY, "path": delivery.manifest.path, "sha256": delivery.manifest.sha256}
     ]
@@ -103,7 +106,7 @@ def test_json_lines_land_with_their_undeclared_keys_counted(settings: Settings) 
     result = land(settings, JSONL)
     assert (result.landed, result.rows) == (1, 3)
     (delivery,) = Catalogue(settings.database).deliveries("people")[DAY]
-    assert read_manifest(settings.lake, delivery.manifest)["undeclared_columns"] == 1
+    assert read_manifest(FolderStore(settings.lake), delivery.manifest)["undeclared_columns"] == 1
 
 
 def test_members_of_gzip_land_as_they_came(settings: Settings) -> None:
@@ -379,7 +382,7 @@ def test_killed_at_every_step_the_next_run_lands_exactly_once(settings: Settings
             path.unlink()
         engine = Catalogue(settings.database)._engine
         with engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM delivery WHERE partition = ?", (DAY,))
+            connection.execute(sa.delete(database.delivery).where(database.delivery.c.partition == DAY))
         engine.dispose()
         deliver(settings, name, content)
 

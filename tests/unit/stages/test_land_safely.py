@@ -10,12 +10,14 @@ import pytest
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import KeyServiceError, StageError
 from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.protocol import TOKENS
 from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
 from cloakhouse.settings import Settings
 from cloakhouse.stages import land as stage
-from cloakhouse.stages import landing_run, pseudonymize
+from cloakhouse.stages import landing_run, pseudonymize, spark_tasks
 
 NAME = "products-2017-01-02.csv.gz"
 HEADER = "product_id,manufacturer_id,department,brand,product_category,product_type,package_size\n"
@@ -58,7 +60,7 @@ def test_a_file_that_took_the_name_meanwhile_stays_for_the_next_run(
 
 
 def test_another_keystore_lands_nothing_and_empties_nothing(settings: Settings, tmp_path: Path) -> None:
-    TokenKeys(service_of(settings), settings.token_root).ensure_root()
+    TokenKeys(service_of(settings), settings.token_roots).create(TOKENS)
     contract = load_contracts(settings.contracts)["products"]
     path = deliver(settings, 1)
     from dataclasses import replace
@@ -75,8 +77,10 @@ def test_a_request_that_a_correction_has_overtaken_is_refused(settings: Settings
     stage.land(settings, contract)
     request = pseudonymize.plan(settings, contract)
     assert request is not None
-    content = read_manifest(settings.lake, request)
-    deliveries = [read_manifest(settings.lake, ManifestRef.of(d), "delivery") for d in content["deliveries"]]
+    content = read_manifest(FolderStore(settings.lake), request)
+    deliveries = [
+        read_manifest(FolderStore(settings.lake), ManifestRef.of(d), "delivery") for d in content["deliveries"]
+    ]
     catalogue = Catalogue(settings.database)
     pseudonymize._require_newest(catalogue, contract, deliveries)
     deliver(settings, 2)
@@ -95,7 +99,7 @@ def test_what_a_worker_did_not_foresee_becomes_a_result_without_its_text(
         raise ValueError("Failed to parse string: 4000001111222235")
 
     monkeypatch.setattr(Treater, "run", fail)
-    worker = pseudonymize._Worker(settings, load_contracts(settings.contracts)["products"], {})
+    worker = spark_tasks.Worker(settings, load_contracts(settings.contracts)["products"], {})
     text = worker.outcome(DeliveryTask("2017-01-02", "x", 1, "products/x")).to_pydict()["outcome"][0]
     assert "ValueError" in text
     assert "4000001111222235" not in text

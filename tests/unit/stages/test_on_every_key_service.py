@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from tests.support.house import House
+from tests.support.principals import EMAIL, REASON, outcomes, principal, tokens_of
 from tests.support.processes import in_fork
 from tests.support.services import PARAMETERS, SERVICES
 
@@ -21,11 +24,13 @@ from cloakhouse.lake.coverage import coverage
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access import revoke_grants, shred_class
+from cloakhouse.stages.detokenize import detokenize
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.land import land
 from cloakhouse.stages.rewrite import rewrite, utc_now
 from cloakhouse.stages.rotation import rotate
 from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.token_roots import ensure_roots, roots_of
 from cloakhouse.stages.validate import validate_protected
 
 
@@ -61,6 +66,22 @@ def test_the_path_over_this_service(name: str, tmp_path: Path) -> None:
     with pytest.raises(KeyServiceError) as refusal:
         rows()
     assert refusal.value.code == "key.destroyed"
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_detokenization_over_this_service(name: str, tmp_path: Path) -> None:
+    service = SERVICES[name](tmp_path / "service")()
+    house = House(replace(Settings.from_environment({}).with_home(tmp_path / "home"), keys=service.uri))
+    contract = house.contracts["customers"]
+    ensure_roots(house.settings, roots_of(contract))
+    tokens = tokens_of(house, "email", ["anna@example.com"])
+    who = principal(house, "ann", [EMAIL]) if name == "age" else house.settings
+    assert detokenize(who, contract, "email", tokens, REASON).to_pylist() == ["anna@example.com"]
+    service.disable(KeyName(EMAIL))
+    with pytest.raises(KeyServiceError) as refusal:
+        detokenize(who, contract, "email", tokens, REASON)
+    me = "ann" if name == "age" else f"{service.uri.partition(':')[0]}:{pwd.getpwuid(os.getuid()).pw_name}"
+    assert outcomes(house) == [(me, "allowed", "", 1), (me, "refused", refusal.value.code, 1)]
 
 
 @pytest.mark.parametrize("name", [p for p in PARAMETERS if p.id != "pkcs11"])  # whose tokens know a PIN and no grants

@@ -143,6 +143,14 @@ def test_a_line_that_is_no_record_is_set_aside_alone(line: bytes, reason: str) -
     assert [r for r, _, _ in bad] == [reason]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_empty_line_is_a_row_of_nulls_whatever_stands_around_it(end: str) -> None:
+    text = end.join([",".join(NAMES), "1", "", "", "2,3", "", "4,5", ""])
+    good, bad = parsed(text.encode())
+    assert good == []
+    assert sorted(reason for reason, _, _ in bad) == ["missing_value"] * 3 + ["wrong_field_count"] * 3
+
+
 def test_the_first_fault_of_a_row_counts() -> None:
     _, bad = parsed(csv(csv_row(id="x", code="abc", flag="maybe")))
     assert [(r, c) for r, c, _ in bad] == [("wrong_type", "id")]

@@ -10,24 +10,28 @@ from pathlib import Path
 
 import pytest
 from tests.support.house import SYNTHETIC, WEEKS, House, published
+from tests.support.principals import reading_policy
 
 from cloakhouse.client.api import connect
 from cloakhouse.errors import AccessRefused, CloakhouseError, KeyServiceError
 from cloakhouse.keys.age import AgeKeyService
-from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.keys.derive import KeyUse
 from cloakhouse.keys.protocol import TOKENS, Grant, KeyName, KeyState
 from cloakhouse.keys.service import open_ring, service_of
 from cloakhouse.lake.landed import opened
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.stages import rotation
 from cloakhouse.stages.access import revoke_grants, shred_class
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.stages.treating import DeliveryTask, Treater
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 DIRECT = KeyName("protected/direct")
+USE = KeyUse.pseudonym("customer")
 
 
 @pytest.fixture
@@ -49,10 +53,10 @@ def streams(house: House) -> dict[str, str]:
 def plain(house: House) -> list[str]:
     """Return digests of everything that can be read: landed plaintext and protected rows."""
     ring = open_ring(house.settings)
-    store = TableStore(house.settings.lake, ring)
+    store = TableStore(FolderStore(house.settings.lake), ring)
     found = []
-    for target in rotation.landed_objects(house.settings.lake):
-        with opened(house.settings.lake, target, ring) as stream:
+    for target in rotation.landed_objects(FolderStore(house.settings.lake)):
+        with opened(FolderStore(house.settings.lake), target, ring) as stream:
             found.append(hashlib.sha256(stream.read()).hexdigest())
     for name in ("transactions", "customers"):
         for partition in house.catalogue.protected(name).values():
@@ -69,7 +73,7 @@ def refusal_of(call: Callable[[], object], kind: type[CloakhouseError] = KeyServ
 
 def test_rotation_touches_no_data_and_everything_still_opens(house: House) -> None:
     files, landed, before = data_bytes(house), streams(house), plain(house)
-    token = TokenKeys(service_of(house.settings), house.settings.token_root).key("cmac", "customer", "p").reveal()
+    token = token_keys(house.settings).key(USE).reveal()
     names = [*service_of(house.settings).names()]
     done = {r.name: r for r in rotation.rotate(house.settings, names)}
     assert {r.version for r in done.values()} == {2}
@@ -78,7 +82,7 @@ def test_rotation_touches_no_data_and_everything_still_opens(house: House) -> No
     assert data_bytes(house) == files
     assert streams(house) == landed
     assert plain(house) == before
-    again = TokenKeys(service_of(house.settings), house.settings.token_root).key("cmac", "customer", "p").reveal()
+    again = token_keys(house.settings).key(USE).reveal()
     assert again == token
     status = key_status(house.settings, dt.datetime.now(dt.UTC))
     assert [master.behind for master in status.masters] == [0] * len(names)
@@ -121,7 +125,9 @@ def test_the_policy_rotates_what_is_due_and_reports_it(house: House) -> None:
     due = rotation.due(service, period, today + dt.timedelta(days=91))
     assert DIRECT not in due
     report = read_manifest(
-        house.settings.lake, rotation.rotate_due(house.settings, period, today + dt.timedelta(days=91)), "rotation"
+        FolderStore(house.settings.lake),
+        rotation.rotate_due(house.settings, period, today + dt.timedelta(days=91)),
+        "rotation",
     )
     assert [r["name"] for r in report["rotated"]] == due
     assert service.describe(DIRECT).versions[-1].version == 1
@@ -180,8 +186,11 @@ def test_a_shredded_dataset_is_unreadable_in_every_zone_and_others_are_not(house
     )
     for store in (reader, house.store):
         assert refusal_of(lambda store=store: store.read(entry, ["quantity"])).code == "key.destroyed"
-    for target in rotation.landed_objects(house.settings.lake, "transactions"):
-        with pytest.raises(KeyServiceError), opened(house.settings.lake, target, open_ring(house.settings)):
+    for target in rotation.landed_objects(FolderStore(house.settings.lake), "transactions"):
+        with (
+            pytest.raises(KeyServiceError),
+            opened(FolderStore(house.settings.lake), target, open_ring(house.settings)),
+        ):
             pass
     other = partition_files(house.settings, next(iter(house.catalogue.protected("customers").values())).manifest)[0]
     assert reader.read(other).num_rows
@@ -224,20 +233,22 @@ def test_the_model_team_opens_synthetic_data_and_nothing_else(house: House, monk
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLOAKHOUSE_IDENTITY", str(identity))
     monkeypatch.setenv("CLOAKHOUSE_PURPOSE", "model-training")
+    policy = reading_policy(house, "model-team", "model-training", "synthetic")
+    monkeypatch.setenv("CLOAKHOUSE_POLICY", str(policy))
     assert connect().dataset(SYNTHETIC).to_arrow().num_rows
 
     from cloakhouse.settings import Settings
 
     theirs = Settings.from_environment()
-    store = TableStore(theirs.lake, open_ring(theirs))
+    store = TableStore(FolderStore(theirs.lake), open_ring(theirs))
     for name in ("transactions", "customers"):
         for partition in house.catalogue.protected(name).values():
             for entry in partition_files(house.settings, partition.manifest):
                 refusal_of(lambda entry=entry: store.read(entry), AccessRefused)
-    for target in rotation.landed_objects(theirs.lake):
-        with pytest.raises(AccessRefused), opened(theirs.lake, target, open_ring(theirs)):
+    for target in rotation.landed_objects(FolderStore(theirs.lake)):
+        with pytest.raises(AccessRefused), opened(FolderStore(theirs.lake), target, open_ring(theirs)):
             pass
-    refusal_of(lambda: TokenKeys(service_of(theirs), theirs.token_root).key("cmac", "customer", "p"), AccessRefused)
+    refusal_of(lambda: token_keys(theirs).key(USE), AccessRefused)
 
     monkeypatch.setenv("CLOAKHOUSE_PURPOSE", "marketing")
     refusal_of(lambda: connect().dataset(SYNTHETIC).to_arrow(), AccessRefused)
@@ -269,7 +280,8 @@ def test_a_key_disabled_in_the_middle_of_a_job_stops_its_next_delivery(tmp_path:
     known = tuple(partition_files(settings, next(iter(house.catalogue.protected("customers").values())).manifest))
     treater = Treater(settings, contract, dict.fromkeys((c.name for c in contract.columns if c.reference), known))
     deliveries = [
-        read_manifest(settings.lake, house.catalogue.deliveries("transactions")[week][-1].manifest) for week in WEEKS
+        read_manifest(FolderStore(settings.lake), house.catalogue.deliveries("transactions")[week][-1].manifest)
+        for week in WEEKS
     ]
     folder = "transactions/{}/job"
     tasks = [DeliveryTask(d["partition"], d["object"], d["rows"], folder.format(d["partition"])) for d in deliveries]

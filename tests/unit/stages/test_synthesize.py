@@ -8,13 +8,25 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.support import house
+from tests.support.acting import by
 from tests.support.house import SYNTHETIC, House
 
-from cloakhouse.errors import ConfigurationError, ContractError, IntegrityError, NotFound, ValidationRefused
+from cloakhouse.contracts.model import Contract
+from cloakhouse.errors import (
+    ConfigurationError,
+    ContractError,
+    IntegrityError,
+    NotFound,
+    StageError,
+    ValidationRefused,
+)
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.stages.sources import as_refs, current_partitions
-from cloakhouse.stages.synthesize import _plan, synthesize
+from cloakhouse.stages.synthesize import plan, run, synthesize
+from cloakhouse.stages.workers import LocalWorkers
+from cloakhouse.synthesis.protocol import UNIT
 
 
 @pytest.fixture
@@ -25,7 +37,7 @@ def place(tmp_path: Path) -> House:
 
 def test_the_manifest_pins_the_sources_and_the_rows_are_of_the_contract() -> None:
     source, manifest = house.synthesized()
-    content = read_manifest(source.settings.lake, manifest, "synthesis")
+    content = read_manifest(FolderStore(source.settings.lake), manifest, "synthesis")
     contract = source.contracts[SYNTHETIC]
     pinned = {name: as_refs(current_partitions(source.catalogue, source.contracts[name])) for name in contract.sources}
     assert content["sources"] == pinned
@@ -35,21 +47,29 @@ def test_the_manifest_pins_the_sources_and_the_rows_are_of_the_contract() -> Non
     assert table.num_rows == content["rows"] == content["training"]["rows"]
     assert table.schema.field("baskets").type == pa.int64()
     for part in ("training", "holdout"):
-        rows = source.store.read(FileEntry(**content[part]["file"]))
-        assert rows.column_names == table.column_names  # the unit's token has gone
-        assert rows.schema.types == table.schema.types
-        assert content[part]["file"]["path"].startswith("views/")
+        [entry] = [FileEntry(**item) for item in content[part]["files"]]
+        rows = source.store.read(entry)
+        assert rows.column_names == [*table.column_names, UNIT]  # attacks are by unit, too
+        assert rows.schema.types == [*table.schema.types, pa.binary(16)]
+        assert entry.path.startswith("views/")
+        assert len(set(rows.column(UNIT).to_pylist())) == content[part]["units"]
     units = content["training"]["units"] + content["holdout"]["units"]
-    assert 0.15 < content["holdout"]["units"] / units < 0.25
+    assert 0.35 < content["holdout"]["units"] / units < 0.45
     assert content["engine"]["seed"] == 2017
 
 
-def test_nothing_fitted_is_stored_and_every_table_is_encrypted() -> None:
+def test_what_is_stored_is_listed_and_every_table_is_encrypted() -> None:
     source, manifest = house.synthesized()
-    content = read_manifest(source.settings.lake, manifest)
-    own = [p for p in source.settings.lake.rglob("*") if p.is_file() and ("synthetic" in p.parts or "views" in p.parts)]
-    listed = {content["files"][0]["path"], content["training"]["file"]["path"], content["holdout"]["file"]["path"]}
-    assert {str(p.relative_to(source.settings.lake)) for p in own} == {*listed, manifest.path}
+    lake = source.settings.lake
+    content = read_manifest(FolderStore(lake), manifest)
+    own = [p for zone in ("synthetic", "views", "models") for p in (lake / zone).rglob("*") if p.is_file()]
+    files = [*content["files"], *content["training"]["files"], *content["holdout"]["files"], content["model"]]
+    [request] = (lake / "synthetic" / SYNTHETIC).glob("synthesis-request-*.json")
+    assert {str(p.relative_to(lake)) for p in own} == {
+        *(file["path"] for file in files),
+        manifest.path,
+        str(request.relative_to(lake)),
+    }
     for path in own:
         if path.suffix == ".parquet":
             assert path.read_bytes()[:4] == path.read_bytes()[-4:] == b"PARE"
@@ -59,26 +79,60 @@ def test_the_fingerprint_follows_the_contract_and_the_sources(tmp_path: Path) ->
     source, manifest = house.synthesized()
     place = source.copy(tmp_path / "home")
 
-    def fingerprint() -> str:
-        return _plan(place.settings, place.contracts[SYNTHETIC], place.catalogue).fingerprint
+    def fingerprint(contract: Contract = source.contracts[SYNTHETIC]) -> str:
+        request = plan(place.settings, contract)
+        assert request is not None
+        return str(read_manifest(FolderStore(place.settings.lake), request)["fingerprint"])
 
     made = fingerprint()
-    assert made == read_manifest(place.settings.lake, manifest)["fingerprint"]
+    assert made == read_manifest(FolderStore(place.settings.lake), manifest)["fingerprint"]
     weeks = place.catalogue.protected("transactions")
-    place.catalogue.record_protected([replace(weeks[house.WEEKS[0]], delivery_sha256="0" * 64, validated=True)])
+    place.catalogue.record_protected([replace(weeks[house.WEEKS[0]], delivery_sha256="0" * 64, validated=True)], by())
     corrected = fingerprint()
-    place.edit_contract(SYNTHETIC, "seed: 2017", "seed: 2018")
-    assert len({made, corrected, fingerprint()}) == 3
+    place.edit_contract(SYNTHETIC, "version: 1.0.0", "version: 1.0.1")
+    assert len({made, corrected, fingerprint(place.contracts[SYNTHETIC])}) == 3
+
+
+def test_a_request_that_was_overtaken_is_refused(place: House) -> None:
+    request = plan(place.settings, place.contracts[SYNTHETIC])
+    assert request is not None
+    weeks = place.catalogue.protected("transactions")
+    place.catalogue.record_protected([replace(weeks[house.WEEKS[0]], delivery_sha256="0" * 64, validated=True)], by())
+    with pytest.raises(StageError) as caught:
+        run(place.settings, request, LocalWorkers())
+    assert caught.value.code == "stage.overtaken"
+    assert not (place.settings.lake / "views").exists()
+
+
+def test_a_second_run_uses_the_sealed_model_and_gives_the_same_rows(tmp_path: Path) -> None:
+    source, manifest = house.synthesized()
+    place = source.copy(tmp_path / "home")
+    again = synthesize(place.settings, place.contracts[SYNTHETIC])
+    assert again is not None
+    before, after = (read_manifest(FolderStore(place.settings.lake), ref) for ref in (manifest, again))
+    assert before["model"] == after["model"]
+    tables = [place.store.read(FileEntry(**content["files"][0])) for content in (before, after)]
+    assert tables[0].equals(tables[1])
+
+
+def test_a_threshold_of_no_attack_is_refused(place: House) -> None:
+    place.edit_contract(
+        SYNTHETIC, "      maxCopyExcess: 0.02\n", "      maxCopyExcess: 0.02\n      risks: {copied: 0.5}\n"
+    )
+    with pytest.raises(ContractError) as caught:
+        plan(place.settings, place.edit_contract(SYNTHETIC, "version: 1.0.0", "version: 1.0.1"))
+    assert caught.value.code == "contract.risk"
+    assert "memorised customer" in caught.value.expected
 
 
 def test_a_hold_out_too_small_is_refused_before_anything_is_fitted(place: House) -> None:
-    contract = place.edit_contract(SYNTHETIC, "minHoldoutUnits: 200", "minHoldoutUnits: 2000")
+    contract = place.edit_contract(SYNTHETIC, "minHoldoutUnits: 400", "minHoldoutUnits: 2000")
     contract = place.edit_contract(SYNTHETIC, "version: 1.0.0", "version: 1.0.1")
     with pytest.raises(ValidationRefused) as caught:
         synthesize(place.settings, contract)
     assert caught.value.code == "validation.holdout"
     assert "2000 households" in caught.value.expected
-    assert not (place.settings.lake / "synthetic").exists()
+    assert not list((place.settings.lake / "synthetic").rglob("*.parquet"))
     assert not (place.settings.lake / "views").exists()
 
 
@@ -112,16 +166,16 @@ def test_a_changed_contract_of_the_same_version_is_refused(tmp_path: Path) -> No
 
 def test_an_altered_source_is_refused(place: House) -> None:
     [customers] = place.catalogue.protected("customers").values()
-    path = place.settings.lake / read_manifest(place.settings.lake, customers.manifest)["files"][0]["path"]
+    path = place.settings.lake / read_manifest(FolderStore(place.settings.lake), customers.manifest)["files"][0]["path"]
     path.write_bytes(path.read_bytes()[:-8] + b"\0\0\0\0PARE")
     with pytest.raises(IntegrityError):
         synthesize(place.settings, place.contracts[SYNTHETIC])
-    assert not (place.settings.lake / "synthetic").exists()
+    assert not list((place.settings.lake / "synthetic").rglob("*.parquet"))
 
 
 def test_a_snapshot_counts_by_its_newest_partition_alone(place: House) -> None:
     [customers] = place.catalogue.protected("customers").values()
-    place.catalogue.record_protected([replace(customers, partition="2017-01-05")])
+    place.catalogue.record_protected([replace(customers, partition="2017-01-05")], by())
     current = current_partitions(place.catalogue, place.contracts["customers"])
     assert [p.partition for p in current] == ["2017-01-05"]
     current = current_partitions(place.catalogue, place.contracts["transactions"])

@@ -11,16 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from tests.support import house
+from tests.support.acting import by
 from tests.support.house import SYNTHETIC, House
 
 from cloakhouse.contracts.model import ColumnClass
 from cloakhouse.errors import ContractError, IntegrityError, NotFound, ValidationRefused
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import ManifestRef
+from cloakhouse.privacy.attacks.battery import figure_names
+from cloakhouse.stages.gate import Figure, attack_columns
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.synthesize import synthesize
-from cloakhouse.stages.validate import Figure, _groups, validate_protected, validate_synthetic
+from cloakhouse.stages.validate import _groups, validate_protected
+from cloakhouse.stages.validate_release import validate_synthetic
 
 PLANTED = "planted.person@example.org"
 
@@ -71,24 +76,24 @@ def evidence_of(place: House, name: str) -> list[tuple[ManifestRef, dict[str, An
         import hashlib
 
         ref = ManifestRef(str(path.relative_to(lake)), hashlib.sha256(path.read_bytes()).hexdigest())
-        found.append((ref, read_manifest(lake, ref)))
+        found.append((ref, read_manifest(FolderStore(lake), ref)))
     return found
 
 
 def replaced(place: House, manifest: ManifestRef, table: pa.Table) -> ManifestRef:
     """Return a synthesis manifest as `manifest`, whose synthetic rows are those of `table`."""
-    content = read_manifest(place.settings.lake, manifest)
+    content = read_manifest(FolderStore(place.settings.lake), manifest)
     classes = dict.fromkeys(table.column_names, ColumnClass.SENSITIVE)
     entry = place.store.write(f"synthetic/{SYNTHETIC}/planted/part-00000.parquet", table, classes)
     body = {k: v for k, v in content.items() if k not in ("format", "kind")}
     body |= {"files": [entry.as_dict()], "rows": table.num_rows}
-    return write_manifest(place.settings.lake, f"synthetic/{SYNTHETIC}", "synthesis", body)
+    return write_manifest(FolderStore(place.settings.lake), f"synthetic/{SYNTHETIC}", "synthesis", body)
 
 
 def tables(place: House, manifest: ManifestRef) -> tuple[pa.Table, pa.Table]:
-    content = read_manifest(place.settings.lake, manifest)
+    content = read_manifest(FolderStore(place.settings.lake), manifest)
     synthetic = place.store.read(FileEntry(**content["files"][0]))
-    return synthetic, place.store.read(FileEntry(**content["training"]["file"]))
+    return synthetic, place.store.read(FileEntry(**content["training"]["files"][0]), synthetic.column_names)
 
 
 def refuse_and_keep_unpublished(place: House, manifest: ManifestRef) -> tuple[ValidationRefused, dict[str, Any]]:
@@ -102,21 +107,24 @@ def refuse_and_keep_unpublished(place: House, manifest: ManifestRef) -> tuple[Va
     with pytest.raises(ValidationRefused) as second:
         publish(place.settings, contract, ref)
     assert second.value.code == "validation.evidence"
-    assert place.catalogue.versions() == []
-    assert not list(place.settings.lake.rglob("release-*.json"))
+    assert place.register.versions() == []
+    assert not list(place.settings.lake.rglob("releases/*.json"))
     return caught.value, evidence
 
 
 def test_an_honest_dataset_passes_with_bounds_and_not_point_estimates(synthesized: tuple[House, ManifestRef]) -> None:
     place, manifest = synthesized
     ref = validate_synthetic(place.settings, place.contracts[SYNTHETIC], manifest)
-    evidence = read_manifest(place.settings.lake, ref, "validation")
+    evidence = read_manifest(FolderStore(place.settings.lake), ref, "validation")
     assert evidence["passed"] is True
     assert all(figure["passed"] for figure in evidence["gate"])
     copies = evidence["copies"]
     assert evidence["gate"][0]["value"] == copies["upper_bound"] > copies["excess"]
     assert evidence["subject"] == manifest.as_dict()
-    assert len(evidence["gate"]) == 3
+    names = [figure["name"] for figure in evidence["gate"]]
+    assert names[3:] == list(figure_names(attack_columns(place.contracts[SYNTHETIC])))
+    assert [risk["name"] for risk in evidence["risks"]] == names[3:]
+    assert [part["order"] for part in evidence["utility"]["marginals"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("every", [1, 20])
@@ -130,7 +138,8 @@ def test_planted_copies_of_training_rows_are_refused(synthesized: tuple[House, M
     assert "excess of exact copies" in problem.found
     assert "expect_copy_excess_to_be_at_most" in problem.found
     assert evidence["copies"]["training_share"] > 0.01
-    assert [figure["passed"] for figure in evidence["gate"]] == [False, True, True]
+    failed = {figure["name"] for figure in evidence["gate"] if not figure["passed"]}
+    assert {"exact copies, share of the release: excess", "excess of exact copies, upper 95 % bound"} <= failed
 
 
 def test_a_planted_identifier_is_refused_and_the_evidence_does_not_hold_it(
@@ -153,17 +162,9 @@ def test_a_planted_identifier_is_refused_and_the_evidence_does_not_hold_it(
 @pytest.mark.parametrize("column", ["household_id", "email"])
 def test_a_column_too_many_is_refused(synthesized: tuple[House, ManifestRef], column: str) -> None:
     place, manifest = synthesized
-    synthetic, training = tables(place, manifest)
-    content = read_manifest(place.settings.lake, manifest)
+    synthetic, _ = tables(place, manifest)
     values = pa.array(range(synthetic.num_rows), pa.int64())
-    body = {k: v for k, v in content.items() if k not in ("format", "kind")}
-    for part, table in (("training", training), ("holdout", place.store.read(FileEntry(**content["holdout"]["file"])))):
-        wider = table.append_column(column, pa.nulls(table.num_rows, pa.int64()))
-        classes = dict.fromkeys(wider.column_names, ColumnClass.SENSITIVE)
-        entry = place.store.write(f"views/{SYNTHETIC}/wider/{part}.parquet", wider, classes)
-        body[part] = {**content[part], "file": entry.as_dict()}
-    wide = write_manifest(place.settings.lake, f"synthetic/{SYNTHETIC}", "synthesis", body)
-    problem, _ = refuse_and_keep_unpublished(place, replaced(place, wide, synthetic.append_column(column, values)))
+    problem, _ = refuse_and_keep_unpublished(place, replaced(place, manifest, synthetic.append_column(column, values)))
     assert "expect_table_columns_to_match_set" in problem.found
 
 
@@ -175,17 +176,19 @@ def test_k_below_the_threshold_is_refused(synthesized: tuple[House, ManifestRef]
     with pytest.raises(ValidationRefused, match="k-anonymity of customers"):
         validate_synthetic(place.settings, strict, manifest)
     [(_, evidence)] = evidence_of(place, SYNTHETIC)
-    assert [figure["passed"] for figure in evidence["gate"]] == [True, False, True]
+    assert [figure["name"] for figure in evidence["gate"] if not figure["passed"]] == ["k-anonymity of customers"]
     assert evidence["passed"] is False
 
 
 def test_k_is_that_of_the_partitions_that_were_synthesized_from(synthesized: tuple[House, ManifestRef]) -> None:
     place, manifest = synthesized
-    first = read_manifest(place.settings.lake, validate_synthetic(place.settings, place.contracts[SYNTHETIC], manifest))
+    first = read_manifest(
+        FolderStore(place.settings.lake), validate_synthetic(place.settings, place.contracts[SYNTHETIC], manifest)
+    )
     place.edit_contract("customers", "version: 1.0.0", "version: 1.1.0")
     place.protect("customers")  # a newer state, which nobody has validated
     again = validate_synthetic(place.settings, place.contracts[SYNTHETIC], manifest)
-    assert read_manifest(place.settings.lake, again)["gate"] == first["gate"]
+    assert read_manifest(FolderStore(place.settings.lake), again)["gate"] == first["gate"]
 
 
 @pytest.mark.parametrize(("part", "name"), [("files", "part-00000"), ("training", "training"), ("holdout", "holdout")])
@@ -193,8 +196,8 @@ def test_a_file_altered_before_validation_gives_no_evidence(
     synthesized: tuple[House, ManifestRef], part: str, name: str
 ) -> None:
     place, manifest = synthesized
-    content = read_manifest(place.settings.lake, manifest)
-    entry = content[part][0] if part == "files" else content[part]["file"]
+    content = read_manifest(FolderStore(place.settings.lake), manifest)
+    entry = content[part][0] if part == "files" else content[part]["files"][0]
     path = place.settings.lake / entry["path"]
     assert name in path.name
     damaged = bytearray(path.read_bytes())
@@ -218,10 +221,10 @@ def test_only_partitions_that_pass_are_marked_and_synthesized_from(protected: Ho
     settings, catalogue = protected.settings, protected.catalogue
     validate_protected(settings, protected.contracts["customers"])
     first, second = catalogue.protected("transactions").values()
-    bad = protected.store.read(FileEntry(**read_manifest(settings.lake, second.manifest)["files"][0]))
+    bad = protected.store.read(FileEntry(**read_manifest(FolderStore(settings.lake), second.manifest)["files"][0]))
     negative = pa.array([-1] * bad.num_rows, pa.int64())
     bad = bad.set_column(bad.schema.get_field_index("quantity"), "quantity", negative)
-    catalogue.record_protected([replaced_partition(protected, second, bad)])
+    catalogue.record_protected([replaced_partition(protected, second, bad)], by())
 
     validate_alone(protected, first.partition)
     with pytest.raises(ValidationRefused) as caught:
@@ -234,17 +237,17 @@ def test_only_partitions_that_pass_are_marked_and_synthesized_from(protected: Ho
     with pytest.raises(ValidationRefused) as small:  # the small first week alone can't fill a hold-out
         synthesize(settings, protected.contracts[SYNTHETIC])
     assert small.value.code == "validation.holdout"
-    catalogue.mark_validated("transactions", [catalogue.protected("transactions")[second.partition].manifest])
+    catalogue.mark_validated("transactions", [catalogue.protected("transactions")[second.partition].manifest], by())
     assert synthesize(settings, protected.contracts[SYNTHETIC]) is not None
 
 
 def replaced_partition(place: House, old: Any, table: pa.Table) -> Any:
     """Return `old` with the rows of `table`, written and listed as the stage does."""
-    content = read_manifest(place.settings.lake, old.manifest)
+    content = read_manifest(FolderStore(place.settings.lake), old.manifest)
     classes = {name: ColumnClass(value) for name, value in content["columns"].items()}
     entry = place.store.write(f"protected/transactions/{old.partition}/planted/part-00000.parquet", table, classes)
     body = {k: v for k, v in content.items() if k not in ("format", "kind")} | {"files": [entry.as_dict()]}
-    ref = write_manifest(place.settings.lake, f"protected/transactions/{old.partition}", "protected", body)
+    ref = write_manifest(FolderStore(place.settings.lake), f"protected/transactions/{old.partition}", "protected", body)
     return replace(old, manifest=ref)
 
 
@@ -252,15 +255,15 @@ def validate_alone(place: House, partition: str) -> None:
     """Validate one partition of transactions while the other is out of sight."""
     catalogue = place.catalogue
     others = [p for p in catalogue.protected("transactions").values() if p.partition != partition]
-    catalogue.record_protected([replace(p, contract_version="0.0.0") for p in others])
+    catalogue.record_protected([replace(p, contract_version="0.0.0") for p in others], by())
     validate_protected(place.settings, place.contracts["transactions"])
-    catalogue.record_protected(others)
+    catalogue.record_protected(others, by())
 
 
 def test_a_partition_of_another_contract_version_is_not_validated_under_this_one(protected: House) -> None:
     catalogue = protected.catalogue
     [customers] = catalogue.protected("customers").values()
-    catalogue.record_protected([replace(customers, contract_version="0.9.0")])
+    catalogue.record_protected([replace(customers, contract_version="0.9.0")], by())
     with pytest.raises(ValidationRefused) as caught:
         validate_protected(protected.settings, protected.contracts["customers"])
     assert caught.value.code == "validation.nothing"
@@ -302,7 +305,7 @@ def test_evidence_of_the_protected_zone_holds_no_value() -> None:
 
 
 def files_of(place: House, pin: dict[str, str]) -> list[FileEntry]:
-    content = read_manifest(place.settings.lake, ManifestRef.of(pin))
+    content = read_manifest(FolderStore(place.settings.lake), ManifestRef.of(pin))
     return [FileEntry(**item) for item in content["files"]]
 
 
@@ -315,3 +318,15 @@ def test_groups_are_bounded_and_snapshots_stand_alone() -> None:
     assert grouped == [[100_000, 100_000], [100_000], [300_000], [10, 10]]
     assert [len(group) for group in _groups(partitions, alone=True)] == [1] * 6
     assert list(_groups([], alone=False)) == []
+
+
+def test_the_evidence_holds_k_l_and_t_of_the_protected_data(synthesized: tuple[House, ManifestRef]) -> None:
+    place, manifest = synthesized
+    ref = validate_synthetic(place.settings, place.contracts[SYNTHETIC], manifest)
+    found = read_manifest(FolderStore(place.settings.lake), ref, "validation")["anonymity"]
+    assert (found["dataset"], found["k"]) == ("customers", 11)
+    by_column = {entry["column"]: entry for entry in found["diversity"]}
+    assert set(by_column) == {"income", "home_ownership", "marital_status"}
+    for entry in by_column.values():
+        assert 1 <= entry["entropy_l"] <= entry["l"] <= found["k"]
+        assert 0 <= entry["t"] <= 1
