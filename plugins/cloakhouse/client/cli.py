@@ -6,14 +6,40 @@ import os
 
 import click
 
-from cloakhouse.client import contracts, doctor, keys, reading, running
+from cloakhouse.client import (
+    access,
+    alerting,
+    auditing,
+    budget,
+    bundling,
+    carding,
+    collecting,
+    comparing,
+    completion,
+    console_cli,
+    contracts,
+    database,
+    disclosure,
+    doctor,
+    edge,
+    exporting,
+    governing,
+    keys,
+    log_exporting,
+    querying,
+    reading,
+    reporting,
+    running,
+    tracing,
+    versions,
+)
 from cloakhouse.client.failures import CarefulGroup
 
 EPILOG = """\b
 Shell completion:
-  bash  eval "$(_CLOAKHOUSE_COMPLETE=bash_source cloakhouse)"
-  zsh   eval "$(_CLOAKHOUSE_COMPLETE=zsh_source cloakhouse)"
-  fish  _CLOAKHOUSE_COMPLETE=fish_source cloakhouse | source
+  bash  eval "$(cloakhouse completion bash)"
+  zsh   eval "$(cloakhouse completion zsh)"
+  fish  cloakhouse completion fish | source
 """
 
 
@@ -45,11 +71,39 @@ for command in (
     reading.describe,
     reading.read,
     reading.evidence,
+    exporting.export,
+    comparing.diff,
+    tracing.lineage,
+    carding.card,
+    versions.versions,
+    versions.rollback,
+    versions.withdraw,
+    versions.expire,
+    versions.tag,
+    versions.untag,
+    versions.hold,
+    versions.unhold,
+    collecting.collect,
     contracts.contracts,
     keys.keys,
+    access.access,
+    disclosure.detokenize,
+    disclosure.link,
+    edge.tokenize,
+    auditing.audit,
+    alerting.alerts,
+    reporting.report,
+    governing.governance,
+    console_cli.auditor,
+    budget.budget,
+    querying.query,
+    database.database,
     doctor.doctor,
+    completion.completion,
 ):
     cli.add_command(command)
+for command in (log_exporting.export, log_exporting.forward, bundling.bundle, bundling.verify_bundle):
+    auditing.audit.add_command(command)
 
 
 def main() -> None:

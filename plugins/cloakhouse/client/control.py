@@ -70,7 +70,12 @@ def explained(settings: Settings) -> Iterator[None]:
 
 
 def _is_there(url: sa.URL) -> bool:
-    """Return whether the table of published versions exists, without making a file, a folder or a table."""
+    """Return whether the table of published versions exists, without making a file, a folder or a table.
+
+    A PostgreSQL is there; whether its tables are is told when it is opened.
+    """
+    if url.get_backend_name() in ("postgres", "postgresql"):
+        return True
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
         if not file.is_file() or file.stat().st_size == 0:

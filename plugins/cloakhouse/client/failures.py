@@ -60,10 +60,11 @@ def _tell(error: CloakhouseError, ctx: click.Context) -> None:
 
 
 def _missing(fault: ModuleNotFoundError) -> MissingDependency:
+    of_contracts = fault.name in ("open_data_contract_standard", "pydantic")
     return MissingDependency(
         where="this command",
         expected=f"the Python package `{fault.name}`",
         found="no such package",
         not_done="the command was not run to its end",
-        remedy="pip install 'cloakhouse[platform]'",
+        remedy=f"pip install 'cloakhouse[{'contracts' if of_contracts else 'platform'}]'",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
-from cloakhouse.client.key_common import dry_run_option, installation, say, told
+from cloakhouse.client.key_common import dry_run_option, installation, say, told, why_option
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import KeyServiceError
@@ -32,10 +32,18 @@ GRACE_HELP = "Seconds that readers of the old files have before these are remove
 @click.option("--all", "everything", is_flag=True, help="Every enabled key.")
 @click.option("--rewrite", is_flag=True, help="After a compromise: encrypt the data again under new keys, too.")
 @click.option("--grace", type=click.IntRange(min=0), default=3600, show_default=True, help=GRACE_HELP)
+@why_option
 @dry_run_option
 @output_option
 def rotate(
-    names: tuple[str, ...], due: bool, everything: bool, rewrite: bool, grace: int, dry_run: bool, output: str
+    names: tuple[str, ...],
+    due: bool,
+    everything: bool,
+    rewrite: bool,
+    grace: int,
+    reason: str,
+    dry_run: bool,
+    output: str,
 ) -> None:
     """Give master keys a new version.
 
@@ -53,9 +61,9 @@ def rotate(
         facts = {"would_rotate": chosen, "rewrite": rewrite, "dry_run": True}
         told(output, facts, f"would rotate {', '.join(chosen) or 'nothing'}{again}")
     elif rewrite:
-        _rewrite(settings, chosen, grace, output)
+        _rewrite(settings, chosen, grace, reason, output)
     else:
-        done = [rotated.as_dict() for rotated in rotation.rotate(settings, chosen)]
+        done = [rotated.as_dict() for rotated in rotation.rotate(settings, chosen, reason)]
         if output == "json":
             show.write_json({"rotated": done, "dry_run": False})
         elif done:
@@ -64,14 +72,14 @@ def rotate(
         say(f"no key is {'due: each is younger than ' + str(settings.rotation_days) + ' days' if due else 'enabled'}")
 
 
-def _rewrite(settings: Settings, chosen: list[KeyName], grace: int, output: str) -> None:
+def _rewrite(settings: Settings, chosen: list[KeyName], grace: int, reason: str, output: str) -> None:
     from cloakhouse.stages.rewrite import rewrite as rewrite_class
 
     done = []
     for name in chosen:
         show.note(f"{name}: encrypting its data again")
         try:
-            done.append(rewrite_class(settings, name, dt.timedelta(seconds=grace)).as_dict())
+            done.append(rewrite_class(settings, name, dt.timedelta(seconds=grace), reason=reason).as_dict())
         except KeyboardInterrupt:
             say(f"{name}: what is encrypted again stands; the same command goes on from there")
             raise
@@ -88,7 +96,7 @@ def _rewrite(settings: Settings, chosen: list[KeyName], grace: int, output: str)
 def _chosen(settings: Settings, names: tuple[str, ...], due: bool, everything: bool) -> list[KeyName]:
     """Return the keys to rotate, each once. Raises KeyServiceError before any is changed, if one can't be."""
     from cloakhouse.keys.protocol import KeyName, KeyState
-    from cloakhouse.keys.service import service_of
+    from cloakhouse.ledger.audited_keys import service_of
     from cloakhouse.stages import rotation
 
     if sum((bool(names), due, everything)) != 1:
@@ -122,11 +130,11 @@ def not_usable(found: KeyDescription) -> KeyServiceError:
     )
 
 
-def _switch(name: str, dry_run: bool, output: str, verb: str, done: str) -> None:
+def _switch(name: str, reason: str, dry_run: bool, output: str, verb: str, done: str) -> None:
     from cloakhouse.keys.protocol import KeyName, KeyState
-    from cloakhouse.keys.service import open_ring
+    from cloakhouse.ledger.audited_keys import open_ring
 
-    ring = open_ring(installation())
+    ring = open_ring(installation(), reason)
     found = ring.service.describe(KeyName(name))
     if found.state is KeyState.DESTROYED:
         raise not_usable(found)
@@ -139,23 +147,25 @@ def _switch(name: str, dry_run: bool, output: str, verb: str, done: str) -> None
 
 @click.command()
 @click.argument("name")
+@why_option
 @dry_run_option
 @output_option
-def disable(name: str, dry_run: bool, output: str) -> None:
+def disable(name: str, reason: str, dry_run: bool, output: str) -> None:
     """Stop all use of a master key, until `enable`.
 
     NAME is a master key, e.g. protected/direct. It holds for everyone, the platform included.
     """
-    _switch(name, dry_run, output, "disable", "disabled")
+    _switch(name, reason, dry_run, output, "disable", "disabled")
 
 
 @click.command()
 @click.argument("name")
+@why_option
 @dry_run_option
 @output_option
-def enable(name: str, dry_run: bool, output: str) -> None:
+def enable(name: str, reason: str, dry_run: bool, output: str) -> None:
     """Allow the use of a disabled master key again.
 
     NAME is a master key, e.g. protected/direct.
     """
-    _switch(name, dry_run, output, "enable", "enabled")
+    _switch(name, reason, dry_run, output, "enable", "enabled")

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 Change = Callable[..., Any]
 
 
+def why_option(command: Change) -> Change:
+    """Add `--reason`, which may be left out: the text is checked as every reason is."""
+    return click.option("--reason", default="", callback=_sound, help="Why, for the audit log: 10 to 500 characters.")(
+        command
+    )
+
+
+def _sound(_ctx: click.Context, _param: click.Parameter, reason: str) -> str:
+    from cloakhouse.stages.authority import check_reason
+
+    return check_reason(reason) if reason else ""
+
+
 def dry_run_option(command: Change) -> Change:
     """Add `--dry-run`."""
     return click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")(command)

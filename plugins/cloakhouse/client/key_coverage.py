@@ -39,11 +39,12 @@ def coverage(ctx: click.Context, deep: bool, output: str) -> None:
 
     Every file of the lake is opened. Those that are not encrypted as agreed are listed, and the exit code is 4.
     """
-    from cloakhouse.keys.service import open_ring
     from cloakhouse.lake.coverage import coverage as measure
+    from cloakhouse.lake.store.opening import open_store
+    from cloakhouse.ledger.audited_keys import open_ring
 
     settings = installation()
-    found = measure(settings.lake, open_ring(settings), deep=deep)
+    found = measure(open_store(settings), open_ring(settings), deep=deep)
     if output == "json":
         show.write_json(_coverage_out(found))
     else:

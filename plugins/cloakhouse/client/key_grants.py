@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
-from cloakhouse.client.key_common import Change, current_settings, dry_run_option, installation, say, told
+from cloakhouse.client.key_common import Change, current_settings, dry_run_option, installation, say, told, why_option
 from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import ConfigurationError
@@ -29,7 +29,8 @@ MASTERS = (
 )
 GRANTS = (Heading("principal", whole=True), Heading("key", whole=True), Heading("purpose", whole=True))
 LANDING = "landing"
-ZONES = (LANDING, "protected", "quarantine", "synthetic", "views")
+ZONES = (LANDING, "protected", "quarantine", "synthetic", "aggregates", "views")
+TOKEN_ROOTS = ("tokens", "purposes", "reversible")  # their keys are named after purposes
 
 
 @click.command()
@@ -66,27 +67,18 @@ def status(output: str) -> None:
 @click.argument("principal")
 @click.option("--identity", type=click.Path(path_type=Path), help="Make this identity file for the principal.")
 @click.option("--recipient", metavar="AGE1...", help="The principal's own age recipient; its secret stays there.")
+@why_option
 @output_option
-def enrol(principal: str, identity: Path | None, recipient: str | None, output: str) -> None:
+def enrol(principal: str, identity: Path | None, recipient: str | None, reason: str, output: str) -> None:
     """Make a principal known to the age keystore.
 
     Keys can be granted to it then. PRINCIPAL is its name, e.g. model-team.
     """
-    from cloakhouse.keys.age import AgeKeyService
-    from cloakhouse.keys.service import service_of
+    from cloakhouse.stages import access
 
     if (identity is None) == (recipient is None):
         raise click.UsageError("give --identity FILE or --recipient AGE1..., one of them")
-    service = service_of(current_settings())
-    if not isinstance(service, AgeKeyService):
-        raise ConfigurationError(
-            where="CLOAKHOUSE_KEYS",
-            expected="the age keystore",
-            found="a key service with principals of its own",
-            not_done="nobody was enrolled",
-            remedy="make the principal there (an IAM role, a Vault policy), then grant keys to it",
-        )
-    known = service.enrol(principal, identity=identity, recipient=recipient)
+    known = access.enrol(current_settings(), principal, identity=identity, recipient=recipient, reason=reason)
     made = f"; its identity file, a secret to hand over safely, is {identity}" if identity else ""
     told(output, {"principal": principal, "recipient": known}, f"{principal} enrolled as {known}{made}")
 
@@ -94,8 +86,8 @@ def enrol(principal: str, identity: Path | None, recipient: str | None, output: 
 def _grant_options(command: Change) -> Change:
     for option in (
         click.option("--purpose", required=True, help="What for, e.g. model-training."),
-        click.option("--class", "uses", multiple=True, help="Class of columns; repeatable. All of them if not given."),
-        click.option("--zone", required=True, help="Zone of the lake, e.g. synthetic."),
+        click.option("--class", "uses", multiple=True, help="Class of columns, or purpose of tokens; repeatable."),
+        click.option("--zone", required=True, help="Zone of the lake, e.g. synthetic, or of token keys: reversible."),
         click.option("--role", "principal", required=True, help="Principal: a name, a policy's, or an ARN."),
     ):
         command = option(command)
@@ -106,10 +98,12 @@ def _wanted(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> l
     """Return the grants for classes of a zone; the footer's key, without which no file opens, goes along."""
     from cloakhouse.keys.protocol import FILE, FOOTER, Grant, zone_key
 
-    if zone not in ZONES:  # a grant makes its key: one of a misspelt zone would stand there for ever
-        raise click.UsageError(f"--zone is one of {', '.join(ZONES)}")
+    if zone not in (*ZONES, *TOKEN_ROOTS):  # a grant makes its key: one of a misspelt zone would stand there for ever
+        raise click.UsageError(f"--zone is one of {', '.join((*ZONES, *TOKEN_ROOTS))}")
     if not purpose or not purpose.isprintable() or not principal.isprintable():
         raise click.UsageError("--purpose and --role are texts of printable characters, e.g. model-training")
+    if zone in TOKEN_ROOTS:
+        return _token_grants(principal, zone, uses, purpose)
     known = (FILE,) if zone == LANDING else _classes()
     _check_classes(uses, known)
     chosen = uses or known
@@ -117,6 +111,20 @@ def _wanted(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> l
         Grant(principal, zone_key(zone, use), purpose)
         for use in dict.fromkeys(chosen if zone == LANDING else (FOOTER, *chosen))
     ]
+
+
+def _token_grants(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> list[Grant]:
+    """Return the grants on roots of token keys; `--class` names the purposes that contracts have tokens for."""
+    from cloakhouse.contracts.parser import load_contracts
+    from cloakhouse.keys.protocol import Grant, KeyName
+    from cloakhouse.stages.token_roots import roots_of
+
+    contracts = load_contracts(current_settings().contracts).values()
+    roots = {root for contract in contracts for root in roots_of(contract) if root.startswith(f"{zone}/")}
+    if not uses or not {f"{zone}/{use}" for use in uses} <= roots:
+        names = ", ".join(sorted(root.split("/")[1] for root in roots)) or "none: no contract needs a key here"
+        raise click.UsageError(f"--class is one of these, in this zone: {names}")
+    return [Grant(principal, KeyName(f"{zone}/{use}"), purpose) for use in dict.fromkeys(uses)]
 
 
 def _classes() -> tuple[str, ...]:
@@ -132,17 +140,20 @@ def _check_classes(uses: Iterable[str], known: tuple[str, ...]) -> None:
 
 @click.command()
 @_grant_options
+@why_option
 @dry_run_option
 @output_option
-def grant(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_run: bool, output: str) -> None:
+def grant(
+    principal: str, zone: str, uses: tuple[str, ...], purpose: str, reason: str, dry_run: bool, output: str
+) -> None:
     """Let a role use keys of a zone for a purpose.
 
     The footer's key of the zone, without which no file opens, goes along.
     """
-    from cloakhouse.keys.service import service_of
+    from cloakhouse.ledger.audited_keys import service_of
 
     wanted = _wanted(principal, zone, uses, purpose)
-    service = service_of(current_settings())
+    service = service_of(current_settings(), reason)
     if not dry_run:
         for each in wanted:
             service.grant(each)
@@ -153,9 +164,12 @@ def grant(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_ru
 
 @click.command()
 @_grant_options
+@why_option
 @dry_run_option
 @output_option
-def revoke(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_run: bool, output: str) -> None:
+def revoke(
+    principal: str, zone: str, uses: tuple[str, ...], purpose: str, reason: str, dry_run: bool, output: str
+) -> None:
     """Withdraw grants, effective at the next file that is opened.
 
     Without --class, all that the role holds in the zone for the purpose. With it, other classes go on working; with
@@ -163,18 +177,19 @@ def revoke(principal: str, zone: str, uses: tuple[str, ...], purpose: str, dry_r
     have kept, add `cloakhouse keys rotate --rewrite`.
     """
     from cloakhouse.keys.protocol import FILE
-    from cloakhouse.keys.service import open_ring
+    from cloakhouse.ledger.audited_keys import open_ring
     from cloakhouse.stages.access import revoke_grants
 
     settings = installation()
-    _check_classes(uses, (*_classes(), FILE))
+    if zone not in TOKEN_ROOTS:
+        _check_classes(uses, (*_classes(), FILE))
     everywhere = open_ring(settings).service.grants()
     held = [g for g in everywhere if (g.principal, g.name.split("/")[0], g.purpose) == (principal, zone, purpose)]
     wanted = _withdrawn(held, uses)
     if not wanted:
         raise _no_such_grant(principal, zone, purpose)
     if not dry_run:
-        revoke_grants(settings, wanted)
+        revoke_grants(settings, wanted, reason)
     facts = {"revoked": [g.as_dict() for g in wanted], "dry_run": dry_run}
     names = ", ".join(g.name for g in wanted)
     told(output, facts, f"{'would revoke' if dry_run else 'revoked'} {names} from {principal} for {purpose}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloakhouse.client import show
-from cloakhouse.client.key_common import dry_run_option, installation, say, told
+from cloakhouse.client.key_common import dry_run_option, installation, say, told, why_option
 from cloakhouse.client.options import output_option
 from cloakhouse.errors import ConfigurationError, NotFound
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 @click.option("--key", "name", help="A master key: all data of its zone and class.")
 @click.option("--dataset", help="A dataset: its data in every zone.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@why_option
 @dry_run_option
 @output_option
-def shred(name: str | None, dataset: str | None, yes: bool, dry_run: bool, output: str) -> None:
+def shred(name: str | None, dataset: str | None, yes: bool, reason: str, dry_run: bool, output: str) -> None:
     """Make data unreadable for good by destroying its keys.
 
     It holds wherever its files are, copies and backups included, as long as no copy of the keys is kept. There is no
     way back.
     """
-    from cloakhouse.keys.service import open_ring
+    from cloakhouse.ledger.audited_keys import open_ring
     from cloakhouse.stages import access, rotation
 
     if (name is None) == (dataset is None):
@@ -41,7 +42,10 @@ def shred(name: str | None, dataset: str | None, yes: bool, dry_run: bool, outpu
         return
     if not yes:
         _confirm(f"{what} becomes unreadable for good, with keys {', '.join(doomed)}.")
-    destroyed = rotation.shred(settings, dataset) if dataset else access.shred_class(settings, str(name))
+    if dataset:
+        destroyed = rotation.shred(settings, dataset, reason)
+    else:
+        destroyed = access.shred_class(settings, str(name), reason)
     told(
         output,
         {"shredded": destroyed, "dry_run": False},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cloakhouse.client import key_changes, key_coverage, key_grants, key_shredding
+from cloakhouse.client import edge, key_changes, key_coverage, key_grants, key_shredding
 
 
 @click.group()
@@ -26,5 +26,6 @@ for command in (
     key_changes.enable,
     key_shredding.shred,
     key_coverage.coverage,
+    edge.edge_key,
 ):
     keys.add_command(command)

@@ -32,6 +32,18 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
+def selection_options(command: Command) -> Command:
+    """Add `--columns` and `--where`, which choose columns and rows of a dataset."""
+    where = click.option(
+        "--where",
+        multiple=True,
+        metavar="CONDITION",
+        help="Rows to take, e.g. \"value > 20 and age in ('35-54', '55+')\". May be repeated: all must hold.",
+    )
+    columns = click.option("--columns", metavar="A,B", help="Columns to take, in this order. All if not given.")
+    return columns(where(command))
+
+
 def feed_options(command: Command) -> Command:
     """Add `--weeks` and `--seed`, which say what sample feed to make."""
     seed = click.option("--seed", type=click.IntRange(min=0), default=FIRST_SEED, show_default=True, help="Seed.")

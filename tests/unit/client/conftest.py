@@ -1,137 +1,15 @@
-"""A small real installation: encrypted files, manifests and catalogue rows as the stages write them."""
+"""A small real installation (`tests.support.published`), a copy for each test."""
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-from dataclasses import dataclass, field, replace
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.support.published import PublishedHouse, empty_house, make_table
 
-from cloakhouse.contracts.model import ColumnClass, Contract
-from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.keys.service import open_ring
-from cloakhouse.lake.manifests import write_manifest
-from cloakhouse.lake.parquet import TableStore
-from cloakhouse.ledger.catalogue import DatasetVersion
 from cloakhouse.settings import Settings
-from cloakhouse.stages.publish import publish
-
-GATE = [
-    {"name": "excess of exact copies, upper 95 % bound", "value": 0.001, "threshold": 0.01, "at_most": True},
-    {"name": "k-anonymity of customers", "value": 7.0, "threshold": 5.0, "at_most": False},
-]
-CHECK = {
-    "type": "expect_column_values_to_be_between",
-    "columns": ["value"],
-    "success": True,
-    "observed_value": None,
-    "element_count": 6,
-    "unexpected_count": 0,
-    "unexpected_percent": 0.0,
-    "exception_class": None,
-}
-LOGICAL = {"store_id": "integer", "value": "number", "has_meat": "boolean", "day": "date", "hour": "timestamp"}
-
-
-def make_table() -> pa.Table:
-    """Six rows of every type that a column can have, each with a null, and with hostile text."""
-    return pa.table(
-        {
-            "store_id": pa.array([1, 2, 2**53 + 1, None, 5, 6], pa.int64()),
-            "value": pa.array([1.5, float("nan"), None, 4.25, 1e300, -0.5], pa.float64()),
-            "has_meat": pa.array([True, False, None, True, False, True]),
-            "age": ["under 35", None, "[red]55+[/red]", "a\x1b[2J\nb", "größer", "\u202e55+"],
-            "day": pa.array([dt.date(2017, 1, day) for day in (1, 2, 3, 4, 5)] + [None], pa.date32()),
-            "hour": pa.array([dt.datetime(2017, 1, 2, hour) for hour in range(5)] + [None], pa.timestamp("us")),
-            "token": pa.array([bytes([i]) * 16 for i in range(5)] + [None], pa.binary(16)),
-            "price": pa.array([decimal.Decimal(n) for n in ("1.10", "2.00", "3.5", "0", "-1")] + [None]),
-        }
-    )
-
-
-@dataclass
-class House:
-    """An installation in `home`, to publish into and to damage."""
-
-    settings: Settings
-    contract: Contract
-    published: list[DatasetVersion] = field(default_factory=list)
-
-    @property
-    def home(self) -> Path:
-        return self.settings.home
-
-    @property
-    def environment(self) -> dict[str, str | None]:
-        """Variables for the command line; None removes one."""
-        others = ("KEYS", "DATABASE", "CONTRACTS", "EXPECTATIONS", "DEBUG")
-        return {"CLOAKHOUSE_HOME": str(self.home)} | {f"CLOAKHOUSE_{name}": None for name in others}
-
-    def files(self, pattern: str = "synthetic/**/*.parquet") -> list[Path]:
-        return sorted(self.settings.lake.glob(pattern))
-
-    def publish(self, name: str = "people_synthetic", table: pa.Table | None = None, parts: int = 2) -> DatasetVersion:
-        """Publish `table` in `parts` files through the real stage, as the next version of `name`."""
-        table = make_table() if table is None else table
-        number = len(self.published)
-        fingerprint = f"{number:064x}"
-        store = TableStore(self.settings.lake, open_ring(self.settings))
-        classes = dict.fromkeys(table.column_names, ColumnClass.PLAIN)
-        size = -(-table.num_rows // parts)
-        entries = [
-            store.write(f"synthetic/{name}/{number:012x}/part-{i:05d}.parquet", table.slice(i * size, size), classes)
-            for i in range(parts)
-        ]
-        contract = replace(self.contract, name=name)
-        identity = {"version": contract.version, "digest": contract.digest}
-        lake = self.settings.lake
-        synthesis = write_manifest(
-            lake,
-            f"synthetic/{name}",
-            "synthesis",
-            {
-                "dataset": name,
-                "fingerprint": fingerprint,
-                "contract": identity,
-                "engine": {
-                    "engine": "gaussian copula",
-                    "library": "sdv 2.0",
-                    "seed": 2017,
-                    "privacy_guarantee": "none: not differentially private",
-                },
-                "sources": {"transactions": [["2017-01-02", "a"], ["2017-01-09", "b"]], "customers": [["x", "y"]]},
-                "training": {"rows": 40, "units": 9},
-                "suppressed_rows": 1,
-                "rows": table.num_rows,
-                "columns": [
-                    {"name": column, "type": LOGICAL.get(column, "string"), "class": "plain"}
-                    for column in table.column_names
-                ],
-                "files": [entry.as_dict() for entry in entries],
-            },
-        )
-        evidence = write_manifest(
-            lake,
-            f"evidence/{name}",
-            "validation",
-            {
-                "dataset": name,
-                "contract": identity,
-                "subject": synthesis.as_dict(),
-                "suite": {"name": f"{name}-1.0.0", "digest": "0" * 64},
-                "quality": {"suite": f"{name}-1.0.0", "success": True, "expectations": [CHECK]},
-                "copies": {"upper_bound": 0.001},
-                "gate": [{**figure, "passed": True} for figure in GATE],
-                "privacy_guarantee": "none: not differentially private",
-                "passed": True,
-            },
-        )
-        version = publish(self.settings, contract, evidence)
-        self.published.append(version)
-        return version
 
 
 @pytest.fixture
@@ -145,9 +23,16 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.from_environment({}).with_home(tmp_path / "home")
 
 
-@pytest.fixture
-def house(settings: Settings) -> House:
-    """An installation with people_synthetic@1."""
-    made = House(settings, load_contracts(settings.contracts)["baskets_synthetic"])
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> PublishedHouse:
+    """What `house` is a copy of: making one takes a second."""
+    made = empty_house(tmp_path_factory.mktemp("template") / "home")
     made.publish()
     return made
+
+
+@pytest.fixture
+def house(settings: Settings, template: PublishedHouse) -> PublishedHouse:
+    """An installation with people_synthetic@1."""
+    shutil.copytree(template.home, settings.home)
+    return PublishedHouse(settings, template.contract, list(template.published))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_a_file_open_to_others_is_exit_code_6_with_its_remedy(doctor: Doctor, ho
 
 
 def test_a_real_service_shows_protocol_and_cipher(doctor: Doctor, house: House) -> None:
-    (house.settings.token_root).unlink()
+    shutil.rmtree(house.settings.token_roots)
     result = doctor(CLOAKHOUSE_KEYS=shared().uri("doctorcli"))
     assert result.exit_code == 0
     assert "TLSv1.3" in result.stdout

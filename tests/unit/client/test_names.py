@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from cloakhouse.client import names
-from cloakhouse.client.names import DatasetName, parse_name, quoted
+from cloakhouse.client.names import parse_name, quoted
 from cloakhouse.contracts.columns import NAME
 from cloakhouse.errors import ConfigurationError
+from cloakhouse.ledger.versions import TAG, Selector
 
 HOSTILE = [
     "",
     " ",
     "name@",
-    "name@x",
+    "name@X",
+    "name@-x",
+    "name@certified!",
+    "name@" + "x" * 32,
+    "name@2026-13-01",
+    "name@2026-02-29",
+    "name@0000-01-01",
+    "name@2026-1-1",
+    "name@2026-11-01T00:00",
+    "name@2026-11-01@3",
     "name@0",
     "name@-1",
     "name@01",
@@ -36,8 +48,11 @@ HOSTILE = [
 
 
 def test_a_name_and_a_version() -> None:
-    assert parse_name("baskets_synthetic") == DatasetName("baskets_synthetic", None)
-    assert parse_name("a" * 63 + "@999999999") == DatasetName("a" * 63, 999_999_999)
+    assert parse_name("baskets_synthetic") == Selector("baskets_synthetic")
+    assert parse_name("a" * 63 + "@999999999") == Selector("a" * 63, version=999_999_999)
+    assert parse_name("b2@2026-11-01") == Selector("b2", day=dt.date(2026, 11, 1))
+    assert parse_name("b2@certified") == Selector("b2", tag="certified")
+    assert parse_name("b2@v-2") == Selector("b2", tag="v-2")
     assert str(parse_name("b2@3")) == "b2@3"
 
 
@@ -58,6 +73,7 @@ def test_values_that_are_no_text_are_refused(value: object) -> None:
 
 def test_names_are_those_of_contracts() -> None:
     assert NAME.pattern == names._NAME
+    assert TAG.pattern in names._FORM.pattern
 
 
 def test_a_message_repeats_little_of_a_wrong_name() -> None:
