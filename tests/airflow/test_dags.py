@@ -19,15 +19,27 @@ FEED_SHAPE = {
     "pseudonymize": ["validate"],
     "validate": [],
 }
-SYNTHETIC_SHAPE = {"synthesize": ["validate"], "validate": ["publish"], "publish": []}
+SYNTHETIC_SHAPE = {
+    "plan": ["synthesize"],
+    "synthesize": ["validate"],
+    "validate": ["publish"],
+    "publish": ["report"],
+    "report": [],
+}
 GOLDEN = {
+    "aggregate_weekly_sales": {"aggregate": ["publish"], "publish": ["report"], "report": []},
+    "forward_audit": {"forward": []},
+    "keep_audit": {"checkpoint": ["verify"], "verify": []},
+    "expire_and_collect": {"expire": ["collect"], "collect": []},
     "protect_customers": FEED_SHAPE,
     "protect_products": FEED_SHAPE,
     "protect_transactions": FEED_SHAPE,
+    "publish_baskets_private": SYNTHETIC_SHAPE,
     "publish_baskets_synthetic": SYNTHETIC_SHAPE,
     "publish_households_synthetic": SYNTHETIC_SHAPE,
     "rewrite_keys": {"rewrite": []},
     "rotate_keys": {"rotate": []},
+    "watch_audit": {"evaluate": ["notify"], "notify": []},
 }
 PARSE = """
 import json, sys, time
@@ -35,8 +47,10 @@ import airflow.sdk
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param, PokeReturnValue, TriggerRule, task
 before, start = set(sys.modules), time.process_time()
 from cloakhouse.flow.factory import build_dags
+from cloakhouse.flow.audit_dags import build_audit_dags
 from cloakhouse.flow.key_dags import build_key_dags
-dags = build_dags() | build_key_dags()
+from cloakhouse.flow.version_dags import build_version_dags
+dags = build_dags() | build_key_dags() | build_version_dags() | build_audit_dags()
 seconds = time.process_time() - start
 shape = {i: {t.task_id: sorted(t.downstream_task_ids) for t in d.tasks} for i, d in dags.items()}
 print(json.dumps({"shape": shape, "seconds": seconds, "modules": sorted(set(sys.modules) - before),
@@ -107,6 +121,20 @@ print(json.dumps({"errors": errors, "bare": [n for n in inside if not n.startswi
     assert found == {"errors": {}, "bare": []}
 
 
+def test_airflow_knows_the_listener_as_a_plugin_and_registers_it_once(
+    airflow_environment: Mapping[str, str],
+) -> None:
+    program = """
+import json
+from airflow.listeners.listener import get_listener_manager
+from airflow.sdk.listener import get_listener_manager as of_tasks
+names = [[p.__name__ for p in m().pm.get_plugins() if p.__name__.startswith("cloakhouse")]
+    for m in (get_listener_manager, of_tasks)]
+print(json.dumps(names))
+"""
+    assert run_python(program, airflow_environment) == [["cloakhouse.flow.listener"]] * 2
+
+
 def test_a_refused_contract_is_shown_with_file_line_and_remedy(
     airflow_environment: Mapping[str, str], tmp_path
 ) -> None:  # type: ignore[no-untyped-def]
@@ -120,6 +148,13 @@ bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 print(json.dumps({"errors": list(bag.import_errors.values()), "dags": sorted(bag.dags)}))
 """
     found = run_python(program, {**airflow_environment, "CLOAKHOUSE_CONTRACTS": str(folder)})
-    assert found["dags"] == ["rewrite_keys", "rotate_keys"]
+    assert found["dags"] == [
+        "expire_and_collect",
+        "forward_audit",
+        "keep_audit",
+        "rewrite_keys",
+        "rotate_keys",
+        "watch_audit",
+    ]
     assert "bad.odcs.yaml:1:1" in found["errors"][0]
     assert "to do:" in found["errors"][0]

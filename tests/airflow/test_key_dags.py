@@ -20,6 +20,7 @@ from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile
 from cloakhouse.keys.protocol import KeyName
 from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.stages.rewrite import unfinished
 from cloakhouse.stages.sources import partition_files
@@ -101,7 +102,7 @@ def rows(house: House) -> pa.Table:
 def report(house: House, reference: dict[str, str]) -> dict[str, Any]:
     assert reference.keys() == {"path", "sha256"}
     assert reference["path"].startswith("evidence/keys/")
-    return read_manifest(house.settings.lake, ManifestRef(**reference))
+    return read_manifest(FolderStore(house.settings.lake), ManifestRef(**reference))
 
 
 def names(items: Iterable[dict[str, Any]]) -> set[str]:

@@ -15,8 +15,10 @@ from tests.airflow.conftest import Console, until
 
 from cloakhouse.flow.environment import prepare
 from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.ledger.versions import Selector, VersionRegister
+from cloakhouse.stages.version_checks import open_release
 
-pytestmark = [pytest.mark.airflow, pytest.mark.spark]
+pytestmark = [pytest.mark.path, pytest.mark.airflow, pytest.mark.spark]
 
 
 def test_nothing_listens_beyond_this_machine(console: Console) -> None:
@@ -40,11 +42,14 @@ def test_assets_carry_the_feed_from_the_inbox_to_publication(console: Console) -
         assert console.finished(dag_id, "scheduled")["state"] == "success"
     console.unpause("protect_transactions")
     assert console.finished("protect_transactions", "scheduled")["state"] == "success"
-    catalogue, names = Catalogue(console.settings.database), ("baskets_synthetic", "households_synthetic")
-    until(lambda: all(catalogue.versions(name) for name in names), 240, "both datasets to be published")
+    register, names = VersionRegister(console.settings.database), ("baskets_synthetic", "households_synthetic")
+    until(lambda: all(register.versions(name) for name in names), 240, "both datasets to be published")
     for name in names:
         assert console.finished(f"publish_{name}", "asset_triggered")["state"] == "success"
-        assert [v.version for v in catalogue.versions(name)] == [1]
+        assert [v.version for v in register.versions(name)] == [1]
+        run = open_release(console.settings, register.resolve(Selector(name))).run
+        assert run["dag"] == f"publish_{name}"
+        assert run["run"].startswith("asset_triggered")
 
 
 def test_asset_events_hold_references_and_counts_only(console: Console) -> None:
@@ -77,7 +82,7 @@ def test_a_backfill_takes_its_week_again_and_changes_nothing_else(console: Conso
 
 
 def test_a_viewer_can_look_and_not_run(console: Console) -> None:
-    assert console.call("GET", "/api/v2/dags", user="auditor")["total_entries"] == 7
+    assert console.call("GET", "/api/v2/dags", user="auditor")["total_entries"] == 13
     with pytest.raises(urllib.error.HTTPError) as refusal:
         console.call("POST", "/api/v2/dags/protect_products/dagRuns", {"logical_date": None}, user="auditor")
     assert refusal.value.code == 403

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from tests.support.lake import processes_of
+from tests.support.spark_projects import private
 
-from cloakhouse.errors import MissingDependency, StageError
-from cloakhouse.flow.submit import Job, check_java, package_zip, run_job, submit_command, write_properties
+from cloakhouse.errors import ConfigurationError, MissingDependency, StageError, StorageError
+from cloakhouse.flow.properties import write_properties
+from cloakhouse.flow.submit import Job, check_java, package_zip, run_job, submit_command
 from cloakhouse.settings import Settings
 
 pytestmark = pytest.mark.spark
@@ -154,6 +156,34 @@ def test_the_properties_are_private_fresh_and_bound_to_loopback(
     assert set(local.values()) == ({"127.0.0.1"} if master.startswith("local") else {None})
     first, second = (re.findall(r"authenticate\.secret (\w+)", text)[0] for text in texts)
     assert first != second
+
+
+def test_properties_of_the_cluster_are_added_and_go_before_ours(settings: Settings, tmp_path: Path) -> None:
+    cluster = private(tmp_path / "cluster.conf", {"spark.authenticate.secret": "shared", "spark.executor.memory": "2g"})
+    text = write_properties(settings, "spark://somewhere:7077", tmp_path, cluster).read_text()
+    assert "spark.authenticate.secret shared\n" in text
+    assert "spark.executor.memory 2g\n" in text
+    assert text.count("spark.authenticate.secret") == 1
+    assert "spark.io.encryption.enabled true\n" in text
+
+
+@pytest.mark.parametrize("name", ["spark.authenticate", "spark.io.encryption.enabled", "spark.network.crypto.enabled"])
+def test_properties_of_the_cluster_can_not_end_the_protection(settings: Settings, tmp_path: Path, name: str) -> None:
+    cluster = private(tmp_path / "cluster.conf", {"spark.authenticate.secret": "hush", name: "false"})
+    with pytest.raises(ConfigurationError) as caught:
+        write_properties(settings, "spark://somewhere:7077", tmp_path, cluster)
+    assert "hush" not in str(caught.value)
+    assert not (tmp_path / "spark.properties").exists()
+
+
+def test_properties_of_the_cluster_must_be_private(settings: Settings, tmp_path: Path) -> None:
+    cluster = private(tmp_path / "cluster.conf", {"spark.authenticate.secret": "hush"})
+    cluster.chmod(0o640)
+    with pytest.raises(ConfigurationError) as caught:
+        write_properties(settings, "spark://somewhere:7077", tmp_path, cluster)
+    assert "others may open" in caught.value.found
+    with pytest.raises(StorageError):
+        write_properties(settings, "spark://somewhere:7077", tmp_path, tmp_path / "none.conf")
 
 
 def test_the_zip_holds_the_package_alone(settings: Settings, tmp_path: Path) -> None:

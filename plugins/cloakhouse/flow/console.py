@@ -146,7 +146,8 @@ def _introduce(settings: Settings, port: int) -> None:
     users = ", ".join(json.loads(passwords_file(settings).read_text()))
     print(f"Airflow is at http://127.0.0.1:{port} (this machine only)")
     print(f"users: {users}; their passwords are in {passwords_file(settings)} (readable by you only)")
-    print("  engineer runs DAGs, auditor and model look at runs, admin does everything")
+    print("  engineer runs DAGs, auditor and model look at runs, approver answers approvals, admin does everything")
+    print(f"the auditor's console: http://127.0.0.1:{port}/auditor/ (docs/console.md says which user sees what)")
     print("Ctrl-C stops it", flush=True)
 
 

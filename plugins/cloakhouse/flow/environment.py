@@ -11,11 +11,12 @@ import os
 import secrets
 from pathlib import Path
 
-from cloakhouse.keys.files import create_once, replacing
+from cloakhouse.keys.files import create_once, locked, replacing
 from cloakhouse.settings import Settings
 
 WAIT_FOR_SQLITE = {"timeout": 60}  # seconds; Airflow's components and its command line share one SQLite file
-USERS = ("admin", "engineer", "model", "auditor")
+USERS = ("admin", "engineer", "model", "auditor", "approver")
+LOCK_WAIT_S = 60.0
 
 
 def airflow_home(settings: Settings) -> Path:
@@ -36,7 +37,7 @@ def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
     home = airflow_home(settings)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-    create_once(passwords_file(settings), json.dumps({user: secrets.token_urlsafe(18) for user in USERS}).encode())
+    _passwords(settings)
     create_once(home / "secrets.json", json.dumps(_new_secrets()).encode())
     kept = json.loads((home / "secrets.json").read_text())
     with replacing(home / "airflow.cfg") as stream:
@@ -58,6 +59,17 @@ def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
         "TMPDIR": str(settings.temporary()),
         "PATH": os.environ.get("PATH", os.defpath),
     }
+
+
+def _passwords(settings: Settings) -> None:
+    """Give each user who has none a password: Airflow would make what is missing, and print it into its log."""
+    file = passwords_file(settings)
+    with locked(settings.locks / "airflow.lock", LOCK_WAIT_S, "Airflow's passwords"):
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        missing = {user: secrets.token_urlsafe(18) for user in USERS if user not in kept}
+        if missing:
+            with replacing(file) as stream:
+                stream.write(json.dumps({**kept, **missing}).encode())
 
 
 def _new_secrets() -> dict[str, str]:

@@ -1,8 +1,10 @@
 """DAGs from data contracts. At parse time the contracts are read, and nothing else is imported or read.
 
 A feed gets `protect_<dataset>`:  land -> plan -> pseudonymize (Spark) -> validate, and check_delivery beside.
-A synthetic dataset gets `publish_<dataset>`:  synthesize -> validate -> publish, started when any of the assets
-it is made from changes. One run takes every partition that waits; a backfill takes those of its interval.
+A synthetic dataset gets `publish_<dataset>`:  plan -> synthesize (Spark) -> validate -> publish, started when any of
+the assets it is made from changes. An aggregate gets `aggregate_<dataset>`:  aggregate -> publish, started likewise.
+Where the contract asks for an approval, the task `approve` stands before publish (`cloakhouse.flow.approval`).
+One run takes every partition that waits; a backfill takes those of its interval.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ DEFAULTS: dict[str, Any] = {
 def build_dags(settings: Settings | None = None) -> dict[str, DAG]:
     """Return the DAGs of all contracts by DAG id. Raises ContractError, which Airflow shows as an import error."""
     contracts = load_contracts((settings or Settings.from_environment()).contracts)
-    dags = [_feed_dag(c) if c.kind is Kind.FEED else _synthetic_dag(c) for c in contracts.values()]
+    make = {Kind.FEED: _feed_dag, Kind.SYNTHETIC: _synthetic_dag, Kind.AGGREGATE: _aggregate_dag}
+    dags = [make[contract.kind](contract) for contract in contracts.values()]
     return {dag.dag_id: dag for dag in dags}
 
 
@@ -37,9 +40,9 @@ def protected_asset(dataset: str) -> Asset:
     return Asset(name=f"protected_{dataset}", uri=f"cloakhouse://protected/{dataset}", group="cloakhouse")
 
 
-def published_asset(dataset: str) -> Asset:
-    """Return the asset of a published dataset."""
-    return Asset(name=f"published_{dataset}", uri=f"cloakhouse://synthetic/{dataset}", group="cloakhouse")
+def published_asset(dataset: str, zone: str = "synthetic") -> Asset:
+    """Return the asset of a dataset that is published in `zone`."""
+    return Asset(name=f"published_{dataset}", uri=f"cloakhouse://{zone}/{dataset}", group="cloakhouse")
 
 
 def _feed_dag(contract: Contract) -> DAG:
@@ -82,10 +85,49 @@ def _synthetic_dag(contract: Contract) -> DAG:
         default_args=DEFAULTS,
         tags=["cloakhouse", "synthetic", contract.purpose],
     ) as dag:
-        made = reference_task("synthesize")(tasks.synthesize)(name)
-        evidence = reference_task("validate")(tasks.validate_synthetic)(name, made)
-        reference_task("publish", outlets=[published_asset(name)])(tasks.publish)(name, evidence)
+        request = reference_task("plan")(tasks.plan_synthesis)(name)
+        made = SparkJobOperator(task_id="synthesize", dataset=name, job="synthesize", request=request)
+        evidence = reference_task("validate")(tasks.validate_synthetic)(name, made.output)
+        agreed = _approved(contract, evidence)
+        released = reference_task("publish", outlets=[published_asset(name)])(tasks.publish)(name, agreed)
+        reference_task("report")(tasks.report)(name, released)
     return dag
+
+
+def _aggregate_dag(contract: Contract) -> DAG:
+    name = contract.name
+    with DAG(
+        dag_id=f"aggregate_{name}",
+        description=f"answer the query and publish {contract.description}",
+        schedule=AssetAny(*(protected_asset(source) for source in contract.sources)),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        tags=["cloakhouse", "aggregate", contract.purpose],
+    ) as dag:
+        evidence = reference_task("aggregate")(tasks.aggregate)(name)
+        outlets = [published_asset(name, "aggregates")]
+        agreed = _approved(contract, evidence)
+        released = reference_task("publish", outlets=outlets)(tasks.publish_answer)(name, agreed)
+        reference_task("report")(tasks.report)(name, released)
+    return dag
+
+
+def _approved(contract: Contract, evidence: Any) -> Any:
+    """Return the reference that publication takes: of the evidence, or of what an approver agreed to."""
+    if contract.approval is None:
+        return evidence
+    from cloakhouse.flow.approval import ApproveRelease, form  # where nobody is asked, parsing goes without it
+
+    asked = ApproveRelease(
+        task_id="approve",
+        dataset=contract.name,
+        evidence=evidence,
+        approvers=contract.approval.approvers,
+        hours=contract.approval.timeout_hours,
+        params=form(),
+    )
+    return asked.output
 
 
 def reference_task(task_id: str, **settings: Any) -> Any:

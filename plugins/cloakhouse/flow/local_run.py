@@ -4,7 +4,8 @@
 2. the sample feed is put into the inbox, except for files whose partitions have landed;
 3. Airflow's metadata database is brought up to date;
 4. each DAG runs through `dag.test()`: feeds first, a referenced one before the one that refers to it, then the
-   synthetic datasets; a DAG with nothing to do skips its tasks;
+   synthetic datasets and the aggregates; a DAG with nothing to do skips its tasks; at last `keep_audit` signs a
+   checkpoint of the audit log and verifies it;
 5. the summary is printed from the events of the stages and from the catalogue.
 
 Everything the engines print goes to a log file; the screen shows a line per stage. Run twice, no work is done twice.
@@ -122,7 +123,8 @@ def landed_files(settings: Settings, contracts: dict[str, Contract]) -> set[str]
 
 
 def _order(contracts: dict[str, Contract]) -> list[str]:
-    """Return the DAG ids: feeds in the order of their references, then synthetic datasets by name."""
+    """Return the DAG ids: feeds in the order of their references, then synthetic datasets and aggregates by name, and
+    what keeps the audit log."""
     feeds = {name: contract for name, contract in contracts.items() if contract.kind is Kind.FEED}
     ordered: list[str] = []
 
@@ -135,8 +137,9 @@ def _order(contracts: dict[str, Contract]) -> list[str]:
 
     for name in feeds:
         place(name)
-    synthetic = [name for name, contract in contracts.items() if contract.kind is Kind.SYNTHETIC]
-    return [f"protect_{name}" for name in ordered] + [f"publish_{name}" for name in synthetic]
+    synthetic = [f"publish_{name}" for name, contract in contracts.items() if contract.kind is Kind.SYNTHETIC]
+    aggregates = [f"aggregate_{name}" for name, contract in contracts.items() if contract.kind is Kind.AGGREGATE]
+    return [f"protect_{name}" for name in ordered] + synthetic + aggregates + ["keep_audit"]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -19,7 +20,8 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
     """Runs `spark_jobs/<job>.py` on the manifest that `request` refers to.
 
     The master is that of the Airflow connection `spark` (host, with port if any: `spark://host:7077`), and
-    local[*] where there is no such connection. Returns the reference of the manifest that the job wrote.
+    local[*] where there is no such connection; its extra `properties` names the file of the cluster's properties (see
+    `Job.cluster`). Returns the reference of the manifest that the job wrote.
     """
 
     template_fields: Sequence[str] = ("request",)
@@ -43,15 +45,18 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
         settings = Settings.from_environment()
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else 4 * 3600.0
         arguments = ("--request", self.request["path"], "--sha256", self.request["sha256"])
-        return run_job(Job(self.job, arguments, self._master(), limit), settings)
+        master, cluster = self._cluster()
+        return run_job(Job(self.job, arguments, master, limit, cluster), settings)
 
-    def _master(self) -> str:
+    def _cluster(self) -> tuple[str, Path | None]:
         from airflow.sdk import Connection
 
         try:
             connection = Connection.get(self.connection_id)
         except AirflowNotFoundException:
-            return LOCAL
+            return LOCAL, None
         if not connection.host:
-            return LOCAL
-        return f"{connection.host}:{connection.port}" if connection.port else str(connection.host)
+            return LOCAL, None
+        properties = connection.extra_dejson.get("properties")
+        master = f"{connection.host}:{connection.port}" if connection.port else str(connection.host)
+        return master, Path(properties) if properties else None

@@ -1,4 +1,4 @@
-"""Running a job of `spark_jobs/` with spark-submit: the command, the secrets file, the bounded wait, the result."""
+"""Running a job of `spark_jobs/` with spark-submit: the command, the bounded wait, the result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cloakhouse.errors import MissingDependency, StageError
+from cloakhouse.flow.properties import LOOPBACK, write_properties
 from cloakhouse.settings import Settings
 
 JAVA_FLOOR = 17
@@ -36,12 +36,15 @@ class Job:
         arguments: arguments of its main(); references only, nothing secret.
         master: Spark master URL.
         timeout_s: longest run (seconds); then it is killed.
+        cluster: file of mode 0600 with the cluster's properties: its secret (`spark.authenticate.secret`, which a
+            standalone master shares with its jobs), memory, cores, `spark.driver.host`. None for a local master.
     """
 
     name: str
     arguments: tuple[str, ...]
     master: str = "local[*]"
     timeout_s: float = 4 * 3600
+    cluster: Path | None = None
 
 
 def check_java(environment: Mapping[str, str] | None = None) -> None:
@@ -99,21 +102,6 @@ def package_zip(settings: Settings, folder: Path) -> Path:
     return target
 
 
-def write_properties(settings: Settings, master: str, folder: Path) -> Path:
-    """Write the job's properties (mode 0600): infra/spark/spark-defaults.conf, folders, a fresh secret."""
-    own = {"spark.authenticate.secret": secrets.token_hex(32), "spark.local.dir": str(folder)}
-    if master.startswith("local"):
-        own |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    own["spark.driver.extraJavaOptions"] = f'"-Djava.io.tmpdir={folder}" -XX:-UsePerfData -Duser.timezone=UTC'
-    own["spark.sql.warehouse.dir"] = str(folder / "warehouse")
-    path = folder / "spark.properties"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        stream.write((settings.project / "infra" / "spark" / "spark-defaults.conf").read_text())
-        stream.writelines(f"{key} {value}\n" for key, value in own.items())
-    return path
-
-
 def run_job(job: Job, settings: Settings) -> dict[str, Any]:
     """Run `job` and return what it wrote to its result file.
 
@@ -123,9 +111,9 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
     check_java()
     with _work_folder(settings) as folder:
         result = folder / "result.json"
-        properties = write_properties(settings, job.master, folder)
+        properties = write_properties(settings, job.master, folder, job.cluster)
         command = submit_command(job, settings, properties, package_zip(settings, folder), result)
-        code = _run(command, settings, folder, job.timeout_s)
+        code = _run(command, settings, folder, job)
         if not result.exists():
             raise _crashed(job, f"exit code {code} without a result")
         outcome: dict[str, Any] = json.loads(result.read_text())
@@ -143,10 +131,12 @@ def _work_folder(settings: Settings) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(command: Sequence[str], settings: Settings, folder: Path, timeout_s: float) -> int:
+def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> int:
     """Run `command` in a process group of its own, its output into the log; end the whole group in every case."""
     environment = {**os.environ, **settings.environment(), "PYSPARK_PYTHON": _python(), "TMPDIR": str(folder)}
     environment.pop("SPARK_HOME", None)
+    if job.master.startswith("local"):
+        environment["SPARK_LOCAL_IP"] = LOOPBACK  # where Spark's pages would listen, if they are turned on
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -158,7 +148,7 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, timeout_s: fl
         cwd=folder,
     )
     _RUNNING.add(process)
-    watchdog = _Watchdog(process, timeout_s)
+    watchdog = _Watchdog(process, job.timeout_s)
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -8,9 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cloakhouse.contracts.model import Contract, Kind
-from cloakhouse.lake.manifests import read_manifest
-from cloakhouse.ledger.catalogue import Catalogue, DatasetVersion
+from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.ledger.versions import VersionRegister
+from cloakhouse.privacy.words import gate_in_words, in_words
 from cloakhouse.settings import Settings
+from cloakhouse.stages.version_checks import open_release
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +26,7 @@ def print_summary(console: Console, settings: Settings, contracts: dict[str, Con
     console.print()
     _rows(console, catalogue, contracts, report)
     _treatments(console, contracts)
-    _published(console, settings, catalogue)
+    _published(console, settings)
     _times(console, report)
     _ending(console, settings, report)
 
@@ -78,19 +80,21 @@ def _treatments(console: Console, contracts: dict[str, Contract]) -> None:
     console.print(table)
 
 
-def _published(console: Console, settings: Settings, catalogue: Catalogue) -> None:
+def _published(console: Console, settings: Settings) -> None:
     console.print("[bold]Published[/]")
-    newest: dict[str, DatasetVersion] = {v.dataset: v for v in catalogue.versions()}
-    for version in newest.values():
-        card = read_manifest(settings.lake, version.manifest, "release")["card"]
+    heads = VersionRegister(settings.database).heads()
+    for version in heads:
+        card = open_release(settings, version).card
         quality, privacy = card["quality"], card["privacy"]
         console.print(f"  [bold]{version.dataset}@{version.version}[/], {version.rows:,} rows")
         console.print(f"    {_sign(quality['passed'])} validation: {quality['checks']} checks of {quality['suite']}")
-        for figure in privacy["gate"]:
-            limit = f"at {'most' if figure['at_most'] else 'least'} {figure['threshold']:.4g}"
-            console.print(f"    {_sign(figure['passed'])} privacy: {figure['name']} {figure['value']:.4g} ({limit})")
-        console.print(f"         guarantee per {privacy['unit_of_privacy']}: {privacy['guarantee']}")
-    if not newest:
+        passed = all(figure["passed"] for figure in privacy["gate"])
+        first, *more = gate_in_words(privacy["gate"])
+        console.print(f"    {_sign(passed)} gate: {first}")
+        for line in more:
+            console.print(f"         {line}")
+        console.print(f"         guarantee per {privacy['unit_of_privacy']}: {in_words(privacy['guarantee'])}")
+    if not heads:
         console.print("  nothing is published yet")
 
 
@@ -111,6 +115,11 @@ def _ending(console: Console, settings: Settings, report: RunReport) -> None:
         console.print("[bold red]Some DAG runs failed; the refusals above say why, and what to do.[/]")
     console.print(f"everything is under {settings.home}; what the engines printed: {report.log}")
     console.print("next:  .venv/bin/cloakhouse datasets")
-    console.print("       .venv/bin/cloakhouse describe baskets_synthetic")
-    console.print("       .venv/bin/cloakhouse read baskets_synthetic --limit 5")
+    console.print("       .venv/bin/cloakhouse describe baskets_private")
+    console.print("       .venv/bin/cloakhouse read baskets_private --limit 5")
+    console.print("       .venv/bin/cloakhouse describe baskets_private --page baskets_private.html")
+    console.print("       .venv/bin/cloakhouse budget show")
+    console.print("       .venv/bin/cloakhouse audit verify")
+    console.print("       .venv/bin/cloakhouse report baskets_private --out baskets_private-report.html")
+    console.print("       .venv/bin/cloakhouse auditor")
     console.print("       make console")

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound, internal
+from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound, ValidationRefused, internal
 from cloakhouse.flow.partitions import Choice, choose
 from cloakhouse.keys.protocol import KeyName
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
@@ -126,19 +126,20 @@ def validate_protected(dataset: str, **context: Any) -> Reference:
 
 
 @explained("synthesize")
-def synthesize(dataset: str) -> Reference:
-    """Make the synthetic dataset; skip while a source has no validated data, or when these inputs are published."""
-    from cloakhouse.stages.synthesize import synthesize as stage
+def plan_synthesis(dataset: str) -> Reference:
+    """Return the request for the synthetic dataset; skip while a source has no validated data, or when these inputs are
+    published."""
+    from cloakhouse.stages.synthesize import plan as stage
 
     settings, contract = _contract(dataset)
     absent = _sources_without_data(settings, contract)
     if absent:
         Progress.of("synthesize", dataset).finish("waits for validated data of " + ", ".join(absent), rows=0)
         raise AirflowSkipException("a source has no validated data yet")
-    manifest = stage(settings, contract)
-    if manifest is None:
+    request = stage(settings, contract)
+    if request is None:
         raise AirflowSkipException("these inputs are published already")
-    return manifest.as_dict()
+    return request.as_dict()
 
 
 def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
@@ -161,22 +162,86 @@ def _sources_without_data(settings: Settings, contract: Contract) -> list[str]:
 @explained("validate")
 def validate_synthetic(dataset: str, synthesis: Reference) -> Reference:
     """Put the synthetic dataset through suite and gate; return the evidence."""
-    from cloakhouse.stages.validate import validate_synthetic as stage
+    from cloakhouse.stages.validate_release import validate_synthetic as stage
 
     settings, contract = _contract(dataset)
     return stage(settings, contract, ManifestRef.of(synthesis)).as_dict()
 
 
 @explained("publish")
-def publish(dataset: str, evidence: Reference, **context: Any) -> Reference:
+def publish(dataset: str, evidence: Reference | None, **context: Any) -> Reference:
     """Make the validated dataset visible and tell the asset its version."""
     from cloakhouse.stages.publish import publish as stage
 
     settings, contract = _contract(dataset)
-    version = stage(settings, contract, ManifestRef.of(evidence))
+    version = stage(settings, contract, _approved(settings, contract, evidence))
     released = {**version.manifest.as_dict(), "version": version.version, "rows": version.rows}
     _tell_asset(context, released)
     return released
+
+
+@explained("aggregate")
+def aggregate(dataset: str) -> Reference:
+    """Answer the query of an aggregate; skip while a source has no validated data, or when it is published already."""
+    from cloakhouse.stages.aggregate import aggregate as stage
+
+    settings, contract = _contract(dataset)
+    absent = _sources_without_data(settings, contract)
+    if absent:
+        Progress.of("aggregate", dataset).finish("waits for validated data of " + ", ".join(absent), rows=0)
+        raise AirflowSkipException("a source has no validated data yet")
+    try:
+        answer = stage(settings, contract)
+    except NotFound:  # all sources have data: none of it is of the calendar
+        raise AirflowSkipException("no data of the calendar yet") from None
+    if not isinstance(answer, ManifestRef):
+        raise AirflowSkipException("this was answered from these inputs already")
+    return answer.as_dict()
+
+
+@explained("publish")
+def publish_answer(dataset: str, evidence: Reference | None, **context: Any) -> Reference:
+    """Make the answer visible and tell the asset its version."""
+    from cloakhouse.stages.publish_answer import publish_answer as stage
+
+    settings, contract = _contract(dataset)
+    version = stage(settings, contract, _approved(settings, contract, evidence))
+    released = {**version.manifest.as_dict(), "version": version.version, "rows": version.rows}
+    _tell_asset(context, released)
+    return {name: value for name, value in released.items() if name != "path"}
+
+
+@explained("report")
+def report(dataset: str, released: Reference) -> Reference:
+    """Write the signed validation report of the version that was published; the same one when it stands already."""
+    from cloakhouse.ledger.versions import Selector
+    from cloakhouse.stages.reporting import write_report
+    from cloakhouse.stages.version_asked import version_asked
+
+    settings = Settings.from_environment()
+    version = version_asked(settings, Selector(dataset, version=int(released["version"])))
+    ref, _ = write_report(settings, version)
+    Progress.of("report", dataset).finish(f"signed report of {version.name}", version=version.version)
+    return {**ref.as_dict(), "version": version.version}
+
+
+def _approved(settings: Settings, contract: Contract, evidence: Reference | None) -> ManifestRef:
+    """Return the evidence that may be published. Raises ValidationRefused without an approval that the contract wants,
+    and where the task before passed on no evidence, as one does that a person marked as done."""
+    from cloakhouse.stages.approving import require_approved
+
+    if evidence is None:
+        raise ValidationRefused(
+            where=f"dataset {contract.name}",
+            expected="the evidence from the task before",
+            found="none: that task was not run, but marked",
+            not_done="nothing was published",
+            remedy="clear the task before, so that it runs",
+            code="evidence",
+        )
+    ref = ManifestRef.of(evidence)
+    require_approved(settings, contract, ref)
+    return ref
 
 
 @explained("rotate")
@@ -199,6 +264,28 @@ def rewrite_keys(**context: Any) -> PokeReturnValue:
     log.info("rewrite of %s: %s", result.name, result.state)
     done = report(settings, "rewrite", result.as_dict()).as_dict() if result.done else None
     return PokeReturnValue(is_done=result.done, xcom_value=done)
+
+
+@explained("expire")
+def expire_versions() -> int:
+    """Expire the versions that are older than their contracts keep them, and return how many."""
+    from cloakhouse.stages.version_changes import operator
+
+    settings = Settings.from_environment()
+    expired = operator(settings).expire_due(load_contracts(settings.contracts), dt.datetime.now(dt.UTC))
+    return len(expired)
+
+
+@explained("collect")
+def collect_files() -> Reference:
+    """Remove the files that nobody needs and return the report; fail when a dataset could not be collected."""
+    from cloakhouse.stages.collect import collect
+
+    done = collect(Settings.from_environment(), dry_run=False)
+    for problem in done.failed.values():
+        raise problem
+    assert done.report is not None
+    return done.report.as_dict()
 
 
 def _tell_asset(context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ REFUSED: list[Any] = [
     (1,),
     {1, 2},
     ["ann@example.org"],
-    object(),
+    pytest.param(object(), id="an object"),
     complex(1),
     {"email": 1},
     {"household_id": 7},

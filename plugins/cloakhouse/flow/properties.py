@@ -1,0 +1,65 @@
+"""What a Spark job runs with: the platform's properties, folders of its own, a secret, and the cluster's properties."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cloakhouse.errors import ConfigurationError
+from cloakhouse.keys.files import storage_error
+from cloakhouse.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+ENFORCED = ("spark.io.encryption.enabled", "spark.authenticate", "spark.network.crypto.enabled")
+
+
+def write_properties(settings: Settings, master: str, folder: Path, cluster: Path | None = None) -> Path:
+    """Write the job's properties (mode 0600): infra/spark/spark-defaults.conf, folders, a fresh secret, `cluster`'s.
+
+    Raises ConfigurationError when `cluster` is readable by others or turns encryption or authentication off.
+    """
+    values = _properties((settings.project / "infra" / "spark" / "spark-defaults.conf").read_text())
+    required = {key: values[key] for key in ENFORCED}
+    values |= {"spark.authenticate.secret": secrets.token_hex(32), "spark.local.dir": str(folder)}
+    if master.startswith("local"):
+        values |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
+    values["spark.driver.extraJavaOptions"] = f'"-Djava.io.tmpdir={folder}" -XX:-UsePerfData -Duser.timezone=UTC'
+    values["spark.sql.warehouse.dir"] = str(folder / "warehouse")
+    if cluster is not None:
+        values |= _properties(_private(cluster))
+    if any(values[key] != value for key, value in required.items()):
+        raise _unsafe(
+            "encryption and authentication on, as in infra/spark/spark-defaults.conf", "a setting that ends it"
+        )
+    path = folder / "spark.properties"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.writelines(f"{key} {value}\n" for key, value in values.items())
+    return path
+
+
+def _properties(text: str) -> dict[str, str]:
+    lines = [line.split(None, 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {key: " ".join(value).strip() for key, *value in lines}
+
+
+def _private(path: Path) -> str:
+    try:
+        with path.open() as stream:
+            if os.fstat(stream.fileno()).st_mode & 0o077:
+                raise _unsafe("a file that only its owner may read: it holds a secret", "one that others may open")
+            return stream.read()
+    except OSError as fault:
+        raise storage_error(fault, path, "the job was not submitted") from None
+
+
+def _unsafe(expected: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        where="properties of the Spark cluster",
+        expected=expected,
+        found=found,
+        not_done="the job was not submitted",
+        remedy="correct that file (chmod 600; leave spark.authenticate and encryption alone), then run again",
+        code="spark-properties",
+    )
