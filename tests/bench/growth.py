@@ -25,12 +25,11 @@ if sys.argv[1] == "land":
     rows = land(settings, contract).rows
 else:
     from dataclasses import replace
-    from cloakhouse.keys.derive import TokenKeys
-    from cloakhouse.keys.service import service_of
     from cloakhouse.lake.manifests import read_manifest
     from cloakhouse.ledger.catalogue import Catalogue
+    from cloakhouse.stages.token_roots import ensure_roots, roots_of
     from cloakhouse.stages.treating import DeliveryTask, Treater
-    TokenKeys(service_of(settings), settings.token_root).ensure_root()
+    ensure_roots(settings, roots_of(contract))
     landed = next(iter(Catalogue(settings.database).deliveries("transactions").values()))[-1]
     d = read_manifest(settings.lake, landed.manifest)
     task = DeliveryTask(d["partition"], d["object"], d["rows"], "transactions/bench")

@@ -24,6 +24,7 @@ from tink import new_keyset_handle, streaming_aead
 from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.landed import LandedObject, landing, opened
+from cloakhouse.lake.store.folder import FolderStore
 
 SIZE = 256 << 20  # bytes
 PART = 16 << 20  # bytes of the file, for what takes too long for all of it
@@ -95,7 +96,7 @@ def _copy(source: Path, target: Path, *, durable: bool = False) -> None:
 def _land(lake: Path, source: Path, ring: KeyRing) -> None:
     with source.open("rb", buffering=0) as reader:
         size = os.fstat(reader.fileno()).st_size
-        with landing(lake, TARGET, ring, plain_bytes=size) as writer:
+        with landing(FolderStore(lake), TARGET, ring, plain_bytes=size) as writer:
             for _ in writer.absorb(reader):
                 pass
 
@@ -106,7 +107,7 @@ def _land_undurably(lake: Path, source: Path, ring: KeyRing) -> None:
 
 
 def _read(lake: Path, ring: KeyRing) -> None:
-    with opened(lake, TARGET, ring) as stream:
+    with opened(FolderStore(lake), TARGET, ring) as stream:
         while stream.read(BLOCK):
             pass
 

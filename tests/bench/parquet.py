@@ -23,6 +23,7 @@ from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.encryption import FileEncryption
 from cloakhouse.lake.parquet import ROWS_PER_GROUP, TableStore
+from cloakhouse.lake.store.folder import FolderStore
 
 ROWS = 500_000
 ROUNDS = 25
@@ -50,7 +51,7 @@ def measure(folder: Path) -> str:
 def _against_plaintext(folder: Path) -> str:
     table = _receipts()
     ring = _ring(AgeKeyService, folder)
-    store, encryption = TableStore(folder / "lake", ring), FileEncryption(ring)
+    store, encryption = TableStore(FolderStore(folder / "lake"), ring), FileEncryption(ring)
     plain, alone = folder / "plain.parquet", folder / "alone.parquet"
     entries = [store.write(PATH, table, CLASSES)]
     sealed = folder / "lake" / PATH
@@ -107,7 +108,7 @@ def _calls(folder: Path) -> str:
             return super().unwrap(*given)
 
     home = folder / "small"
-    store = TableStore(home / "lake", _ring(Counting, home))
+    store = TableStore(FolderStore(home / "lake"), _ring(Counting, home))
     table = _receipts(10)
     before = time.process_time()
     entries = [store.write(f"protected/receipts/part-{n}.parquet", table, CLASSES) for n in range(FILES)]

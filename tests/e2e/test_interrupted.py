@@ -19,7 +19,7 @@ from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow]
+pytestmark = [pytest.mark.path, pytest.mark.spark, pytest.mark.airflow]
 CLI = str(Path(sys.executable).with_name("cloakhouse"))
 
 
@@ -57,7 +57,7 @@ def test_a_run_ended_in_the_middle_of_spark_goes_on_in_the_next(number: signal.S
     family = _family(root)
     process.send_signal(number)
     assert process.wait(timeout=90) == (130 if number == signal.SIGTERM else -signal.SIGKILL)
-    _, left = psutil.wait_procs(family, timeout=30)
+    _, left = psutil.wait_procs(family, timeout=90)
     assert not [p for p in left if _runs(p)]
     catalogue = Catalogue(settings.database)
     assert not [p for p in catalogue.protected("products").values() if p.validated]

@@ -12,7 +12,7 @@ from tests.e2e.conftest import FirstRun
 from tests.support.keys import forms, keys_of
 from tests.support.sweep import everything, layers
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow]
+pytestmark = [pytest.mark.path, pytest.mark.spark, pytest.mark.airflow]
 
 
 def test_no_key_is_in_any_byte_that_the_run_wrote(first_run: FirstRun) -> None:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import FirstRun
 from tests.support.planted import MARKERS
 from tests.support.sweep import Sweep
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow]
+pytestmark = [pytest.mark.path, pytest.mark.spark, pytest.mark.airflow]
 
 
 def test_the_run_wrote_no_marker_anywhere(first_run: FirstRun) -> None:
@@ -60,7 +60,7 @@ def test_secret_files_are_for_their_owner_only(first_run: FirstRun) -> None:
         "airflow/passwords.json",
         "airflow/airflow.cfg",
         "airflow/secrets.json",
-        "token-root.json",
+        "token-roots/tokens-root.json",
     ):
         assert (first_run.home / name).stat().st_mode & 0o077 == 0, name
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import FirstRun
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow]
+from cloakhouse.ledger.checkpoints import size_of_note
+
+pytestmark = [pytest.mark.path, pytest.mark.spark, pytest.mark.airflow]
 STAGES = ("land", "pseudonymize", "validate", "synthesize", "publish")
 
 
@@ -45,23 +47,33 @@ def test_a_second_run_does_no_work_twice(first_run: FirstRun) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     assert _data_files(first_run.home / "lake") == before
     assert again.stdout.count("nothing waits") == 6
-    assert again.stdout.count("published already") == 2
+    assert again.stdout.count("published already") == 3
     listed = json.loads(first_run.cloakhouse("datasets", "--output", "json").stdout)
-    assert [item["version"] for item in listed] == [1, 1]
+    assert [item["version"] for item in listed] == [1, 1, 1, 1]
 
 
 def _data_files(lake: Path) -> dict[str, str]:
-    kinds = ("*.parquet", "*.chl")
+    kinds = ("*.parquet", "*.chl", "*.model")
     found = {p for kind in kinds for p in lake.rglob(kind)}
     return {str(p.relative_to(lake)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
 
 
 def test_the_model_team_lists_describes_and_reads(first_run: FirstRun) -> None:
     listed = json.loads(first_run.cloakhouse("datasets", "--output", "json").stdout)
-    assert [item["name"] for item in listed] == ["baskets_synthetic", "households_synthetic"]
+    assert [item["name"] for item in listed] == [
+        "baskets_private",
+        "baskets_synthetic",
+        "households_synthetic",
+        "weekly_sales",
+    ]
     assert {"name", "version", "zone", "rows", "published"} <= listed[0].keys()
     described = json.loads(first_run.cloakhouse("describe", "baskets_synthetic", "--output", "json").stdout)
     assert described["card"]["privacy"]["guarantee"] == "none: not differentially private"
+    private = json.loads(first_run.cloakhouse("describe", "baskets_private", "--output", "json").stdout)
+    promise = private["card"]["privacy"]["guarantee"]
+    assert (promise["epsilon"], promise["unit"]) == (3.0, "household")
+    assert promise["neighbours"] == "add or remove one household with all of its rows"
+    assert [point["epsilon"] for point in private["card"]["curve"]][-3:] == [4.0, 8.0, 16.0]
     rows = json.loads(first_run.cloakhouse("read", "baskets_synthetic", "--limit", "7", "--output", "json").stdout)
     assert len(rows) == 7
     assert set(rows[0]) == {
@@ -99,8 +111,10 @@ def test_every_data_file_of_the_lake_is_encrypted(first_run: FirstRun) -> None:
             content = path.read_bytes()
             assert content[:4] == b"PARE", path
             assert content[-4:] == b"PARE", path
-        elif path.suffix == ".chl":
-            assert path.read_bytes()[:4] == b"CHL2", path
+        elif path.suffix in (".chl", ".model"):
+            assert path.read_bytes()[:4] == {".chl": b"CHL2", ".model": b"CHS1"}[path.suffix], path
+        elif path.suffix == ".txt":
+            assert size_of_note(path.read_bytes()) == int(path.stem), f"no checkpoint of the audit log: {path}"
         elif path.is_file():
             assert path.suffix == ".json", f"a kind of file nobody expects: {path}"
             json.loads(path.read_text())

@@ -8,31 +8,42 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from tests.support.databases import copy_of_home
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.keys.derive import TokenKeys
-from cloakhouse.keys.service import open_ring, service_of
+from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.releases import Release
+from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.ledger.versions import Selector, VersionRegister
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
 from cloakhouse.stages.land import land
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.spark_tasks import together
 from cloakhouse.stages.synthesize import synthesize
+from cloakhouse.stages.token_roots import ensure_roots, roots_of
 from cloakhouse.stages.treating import DeliveryTask, Treater
-from cloakhouse.stages.validate import validate_protected, validate_synthetic
+from cloakhouse.stages.validate import validate_protected
+from cloakhouse.stages.validate_release import validate_synthetic
+from cloakhouse.stages.version_checks import open_release
 
 WEEKS = ("2016-12-26", "2017-01-02")
 SYNTHETIC = "households_synthetic"
+PRIVATE = "baskets_private"
 
 
 @dataclass(frozen=True)
@@ -51,20 +62,28 @@ class House:
 
     @property
     def store(self) -> TableStore:
-        return TableStore(self.settings.lake, open_ring(self.settings))
+        return TableStore(open_store(self.settings), open_ring(self.settings))
+
+    @property
+    def register(self) -> VersionRegister:
+        return VersionRegister(self.settings.database)
+
+    def release(self, name: str = SYNTHETIC) -> Release:
+        """Return the release of the version that `name` stands for."""
+        return open_release(self.settings, self.register.resolve(Selector(name)))
 
     def released(self, name: str = SYNTHETIC) -> tuple[FileEntry, ...]:
-        """Return the files of the newest published version."""
-        manifest = read_manifest(self.settings.lake, self.catalogue.version(name).manifest)
-        return tuple(FileEntry(**item) for item in manifest["files"])
+        """Return the files of the version that `name` stands for."""
+        return self.release(name).files
 
     def copy(self, home: Path) -> House:
         """Return this installation as it is now, copied to `home`, with contracts and suites of its own."""
+        gc.collect()  # an engine that is let go while files are copied takes its -shm file along
         shutil.copytree(self.settings.home, home, dirs_exist_ok=True)
         for name in ("contracts", "expectations"):
             if not (home / name).exists():
                 shutil.copytree(getattr(self.settings, name), home / name)
-        moved = self.settings.with_home(home)
+        moved = replace(self.settings.with_home(home), database=copy_of_home(self.settings.home, home))
         return House(replace(moved, contracts=home / "contracts", expectations=home / "expectations"))
 
     def edit_contract(self, name: str, old: str, new: str) -> Contract:
@@ -78,22 +97,29 @@ class House:
     def protect(self, name: str, partitions: Sequence[str] | None = None, *, reprocess: bool = False) -> None:
         """Pseudonymize what waits, in this process."""
         contract, settings = self.contracts[name], self.settings
-        request = pseudonymize.plan(settings, contract, partitions, reprocess=reprocess)
-        assert request is not None
-        content = read_manifest(settings.lake, request)
-        deliveries = [read_manifest(settings.lake, ManifestRef.of(d)) for d in content["deliveries"]]
-        references = {
-            column: tuple(e for r in refs for e in partition_files(settings, ManifestRef.of(r)))
-            for column, refs in content["references"].items()
-        }
-        TokenKeys(service_of(settings), settings.token_root).ensure_root()
-        treater = Treater(settings, contract, references)
+        request, deliveries, treater = planned(settings, contract, partitions, reprocess=reprocess)
         folder = f"{name}/{{}}/{request.sha256[:12]}"
         outcomes = [
             treater.run(DeliveryTask(d["partition"], d["object"], d["rows"], folder.format(d["partition"])))
             for d in deliveries
         ]
-        pseudonymize._commit(settings, contract, request, deliveries, outcomes)
+        pseudonymize._commit(settings, contract, request, deliveries, together(outcomes))
+
+
+def planned(
+    settings: Settings, contract: Contract, partitions: Sequence[str] | None = None, *, reprocess: bool = False
+) -> tuple[ManifestRef, list[dict[str, Any]], Treater]:
+    """Return the request for what waits, its deliveries, and who treats them in this process."""
+    request = pseudonymize.plan(settings, contract, partitions, reprocess=reprocess)
+    assert request is not None
+    content = read_manifest(open_store(settings), request)
+    references = {
+        column: tuple(e for r in refs for e in partition_files(settings, ManifestRef.of(r)))
+        for column, refs in content["references"].items()
+    }
+    ensure_roots(settings, roots_of(contract))
+    deliveries = [read_manifest(open_store(settings), ManifestRef.of(d)) for d in content["deliveries"]]
+    return request, deliveries, Treater(settings, contract, references)
 
 
 @functools.cache
@@ -134,6 +160,36 @@ def published() -> House:
     house = source.copy(_folder())
     evidence = validate_synthetic(house.settings, house.contracts[SYNTHETIC], manifest)
     publish(house.settings, house.contracts[SYNTHETIC], evidence)
+    return house
+
+
+@functools.cache
+def stocked() -> House:
+    """Return `validated` with validated products, too, so that baskets can be told from lines."""
+    house = validated().copy(_folder())
+    write_feed(house.settings.inbox, weeks=range(1, 2), wanted=lambda name: name.startswith("products"))
+    land(house.settings, house.contracts["products"])
+    house.protect("products")
+    validate_protected(house.settings, house.contracts["products"])
+    return house
+
+
+@functools.cache
+def private() -> tuple[House, ManifestRef]:
+    """Return `stocked` with private synthetic baskets that wait for their validation."""
+    house = stocked().copy(_folder())
+    manifest = synthesize(house.settings, house.contracts[PRIVATE])
+    assert manifest is not None
+    return house, manifest
+
+
+@functools.cache
+def published_private() -> House:
+    """Return an installation whose private synthetic baskets are published."""
+    source, manifest = private()
+    house = source.copy(_folder())
+    evidence = validate_synthetic(house.settings, house.contracts[PRIVATE], manifest)
+    publish(house.settings, house.contracts[PRIVATE], evidence)
     return house
 
 

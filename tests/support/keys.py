@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from cloakhouse.keys.derive import TokenKeys
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.keys.identity import read_identity
 from cloakhouse.keys.keystore import parse
-from cloakhouse.keys.service import open_ring, service_of
+from cloakhouse.keys.service import open_ring
 from cloakhouse.settings import Settings
+from cloakhouse.stages.token_roots import token_keys
+from cloakhouse.tokens.apply import uses
 
 
 def keys_of(home: Path) -> dict[str, bytes]:
@@ -26,9 +28,12 @@ def keys_of(home: Path) -> dict[str, bytes]:
         for record in file.versions:
             opened = ring.service.unwrap(file.key.master, record.wrapped, file.key.context(record.version))
             found[f"dataset key {file.key.name} {record.version}"] = opened.reveal()
-    tokens = TokenKeys(service_of(settings), settings.token_root)
-    for algorithm in ("aes-256-cmac", "cmac", "ff1"):
-        found[f"token key {algorithm}"] = tokens.key(algorithm, "customer", "analytics").reveal()
+    tokens, contracts = token_keys(settings), load_contracts(settings.contracts).values()
+    for use in {use for c in contracts for column in c.kept_columns for use in uses(column, "")}:
+        if use.root in tokens.names():
+            found[f"token key {use}"] = tokens.key(use).reveal()
+    for name in tokens.names():
+        found[f"token root {name}"] = tokens._root(name).reveal()
     return found
 
 

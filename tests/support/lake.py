@@ -14,6 +14,7 @@ from tests.support.house import House
 from cloakhouse.flow.submit import Job, run_job
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry
+from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
@@ -36,12 +37,12 @@ class Lake(House):
         arguments = ("--request", request.path, "--sha256", request.sha256)
         job = Job("pseudonymize", arguments, **{"timeout_s": LIMIT_S, "master": "local[2]", **options})
         reference = run_job(job, settings or self.settings)
-        return read_manifest(self.settings.lake, ManifestRef.of(reference), "pseudonymization")
+        return read_manifest(FolderStore(self.settings.lake), ManifestRef.of(reference), "pseudonymization")
 
     def content(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the manifests of the protected partitions of `name`, by partition."""
         return {
-            partition: read_manifest(self.settings.lake, p.manifest, "protected")
+            partition: read_manifest(FolderStore(self.settings.lake), p.manifest, "protected")
             for partition, p in self.catalogue.protected(name).items()
         }
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+Seen = tuple[int, int, int]  # inode, bytes, time of the last change (ns)
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -66,18 +68,26 @@ class Sweep:
             if len(needle) >= 6
         ]
 
-    def folder(self, root: Path, skip: Iterable[Path] = ()) -> None:
-        """Search every file below `root` but those below `skip`; names are searched as well as contents."""
-        skipped = tuple(skip)
+    def folder(self, root: Path, skip: Iterable[Path] = (), known: dict[Path, Seen] | None = None) -> None:
+        """Search every file below `root` but those below `skip`; names are searched as well as contents.
+
+        Files that stand in `known` as they are are passed over; what is searched is added to it.
+        """
+        skipped, known = tuple(skip), {} if known is None else known
         for path in everything(root):
             if any(path.is_relative_to(other) for other in skipped):
                 continue
             self.data(str(path.relative_to(root)), str(path.relative_to(root)).encode())
             if path.is_file() and not path.is_symlink():
                 try:
+                    state = path.stat()
+                    seen = state.st_ino, state.st_size, state.st_mtime_ns
+                    if known.get(path) == seen:
+                        continue
                     content = path.read_bytes()
                 except OSError:
                     continue  # vanished while the run goes on: the next pass sees the rest
+                known[path] = seen
                 self.files += 1
                 self.bytes += len(content)
                 self.data(str(path), content)
@@ -114,8 +124,8 @@ def _decompressed(content: bytes) -> Iterator[tuple[str, bytes]]:
         except (OSError, EOFError, zlib.error):
             yield "|gzip", zlib.decompressobj(wbits=31).decompress(content[: 1 << 26])
     elif content[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for member in archive.namelist():
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():  # an archive that is still being written has no list of them yet
                 yield f"|zip:{member}", archive.read(member)
     elif content[:4] == b"\x28\xb5\x2f\xfd":
         import pyarrow as pa
@@ -144,11 +154,12 @@ class Watch:
         self._thread.join(timeout=120)
 
     def _run(self) -> None:
-        while not self._stop.wait(0.3):
+        known: dict[Path, Seen] = {}  # only what is new is read again, so that passes are short
+        while not self._stop.wait(0.1):
             self._note_commands()
             for folder in self._folders:
                 self.seen.update(str(path) for path in everything(folder))
-                self._sweep.folder(folder, self._skip)
+                self._sweep.folder(folder, self._skip, known)
             self.passes += 1
 
     def _note_commands(self) -> None:
