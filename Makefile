@@ -35,24 +35,24 @@ run: machine install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
 
 test: system install  ## lint, format, types, import layers, tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not path and not cluster and not stores and not browser" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m "not path and not cluster and not stores and not browser" --cov --cov-report=term:skip-covered
 
 test-path: system install  ## the tests that run the whole path: its scheduler, its bytes, its interruptions
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m path
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m path
 
 test-stores: system install  ## the tests on PostgreSQL and S3 servers, and of a client without Airflow and Spark
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m stores
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m stores
 
 test-console: system install  ## the tests that look at pages in a real Chromium, and at the console in a real Airflow
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m browser
 
 test-postgres: system install  ## the tests of ledger and stages once more, all their control databases on PostgreSQL
-	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile \
+	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m tests.suite -n 2 --dist loadfile \
 		-m "not path and not cluster and not spark and not airflow and not embedded and not browser" \
 		tests/unit/ledger tests/unit/stages
 
 test-cluster: system install  ## the tests on a standalone Spark cluster of a master and two workers
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m tests.suite -m cluster
 
 test-fast: install  ## the tests that need neither Spark nor Airflow
 	$(BIN)/python -m pytest -q -m "not spark and not airflow and not cluster and not path and not stores and not browser"

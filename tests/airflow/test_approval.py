@@ -105,6 +105,23 @@ class Asking(Console):
         until(done, 90, "the end of the run")
         return state[0]
 
+    def told(self, run: str) -> None:
+        """Return once the ends of a run and of its tasks are recorded: a worker tells Airflow that its task ended, and
+        the audit log right afterwards, when the scheduler may have ended the run already."""
+        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run}"
+        ended = {
+            (task["task_id"], task["state"])
+            for task in self.call("GET", f"{path}/taskInstances")["task_instances"]
+            if task["state"] in ("success", "failed")
+        }
+        state = self.call("GET", path)["state"]
+
+        def all_recorded() -> bool:
+            tasks = {(e.task, e.facts["state"]) for e in self.events(run, "task")}
+            return ended <= tasks and state in {e.facts["state"] for e in self.events(run, "run")}
+
+        until(all_recorded, 60, "the events of a run that ended")
+
     def events(self, run: str, action: str) -> list[Event]:
         """Return the events of a run."""
         return [e for e in AuditLog(self.settings.database).events() if e.run == run and e.action == action]
@@ -240,6 +257,7 @@ def test_marking_the_question_as_answered_publishes_nothing(asking: Asking) -> N
     asking.call("PATCH", path, {"new_state": "success"}, "engineer")
     assert asking.ended(run) == "failed"
     assert published(asking) == before
+    asking.told(run)
     tasks = [(e.task, e.facts["state"], e.facts.get("set_by")) for e in asking.events(run, "task")]
     assert ("approve", "success", "a person") in tasks
     assert ("publish", "failed", None) in tasks
@@ -248,6 +266,7 @@ def test_marking_the_question_as_answered_publishes_nothing(asking: Asking) -> N
 def test_each_run_and_each_end_of_a_task_is_recorded_once(asking: Asking) -> None:
     for run in asking.runs(DAG_ID):
         name = run["dag_run_id"]
+        asking.told(name)
         states = Counter(e.facts["state"] for e in asking.events(name, "run"))
         assert states == Counter(["running", run["state"]]), name
         tasks = Counter((e.task, e.facts["state"]) for e in asking.events(name, "task"))
