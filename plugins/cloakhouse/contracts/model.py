@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from cloakhouse.contracts.processing import Processing
+from cloakhouse.contracts.subject import Rights
 from cloakhouse.errors import NotFound
 
 
@@ -367,6 +368,7 @@ class Contract:
         query: what it answers (aggregates).
         approval: who must agree to each version (published datasets); None: nobody is asked.
         processing: what it states for the documents that laws ask for; None: nothing.
+        rights: whose rows these are, what they must allow, and where the data stay.
     """
 
     name: str
@@ -387,6 +389,7 @@ class Contract:
     query: Query | None = None
     approval: Approval | None = None
     processing: Processing | None = None
+    rights: Rights = field(default_factory=Rights)
 
     def column(self, name: str) -> Column:
         """Return the declared column `name`. Raises NotFound when the contract has none of that name."""

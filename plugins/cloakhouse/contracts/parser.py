@@ -30,6 +30,8 @@ from cloakhouse.contracts.query import read_query
 from cloakhouse.contracts.query_faults import check_queries
 from cloakhouse.contracts.references import check_references
 from cloakhouse.contracts.source import Source, parse_yaml
+from cloakhouse.contracts.subject import read_rights
+from cloakhouse.contracts.subject_faults import check_data_subjects
 from cloakhouse.contracts.view import read_synthesis
 from cloakhouse.errors import ContractError
 
@@ -41,11 +43,12 @@ RESERVED = {  # names of folders that the platform keeps for itself
     "audit": "checkpoints of the audit log",
     "collections": "reports of the collector",
     "keys": "reports on keys",
+    "rights": "lists of persons by token, and what was done about their requests",
 }
 PROPERTIES_OF = {
-    Kind.FEED: ("feed", "privacyBudget", "processing"),
-    Kind.SYNTHETIC: ("synthesis", "gate", "approval", "processing"),
-    Kind.AGGREGATE: ("query", "approval", "processing"),
+    Kind.FEED: ("feed", "privacyBudget", "processing", "subject", "consent", "residency"),
+    Kind.SYNTHETIC: ("synthesis", "gate", "approval", "processing", "consent", "residency"),
+    Kind.AGGREGATE: ("query", "approval", "processing", "consent", "residency"),
 }
 MAX_CONTRACT_BYTES = 1 << 20
 
@@ -76,6 +79,7 @@ def load_contracts(folder: Path) -> dict[str, Contract]:
         contracts[contract.name] = contract, source
     check_references(contracts)
     check_queries(contracts)
+    check_data_subjects(contracts)
     return {name: contract for name, (contract, _) in contracts.items()}
 
 
@@ -172,6 +176,7 @@ def _build(source: Source, *, accepted: bool = False) -> Contract:
         query=read_query(source, properties, kind, columns),
         approval=read_approval(source, properties),
         processing=read_processing(source, properties),
+        rights=read_rights(source, properties),
     )
     facts.nothing_else()
     return contract

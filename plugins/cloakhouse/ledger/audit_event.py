@@ -70,6 +70,13 @@ class Action(StrEnum):
     EXPORT_LOG = "export log"
     VERIFY_LOG = "verify log"
     MEASURE_COVERAGE = "measure coverage"  # how much of the lake is encrypted
+    RECORD_CONSENT = "record consent"  # choices of persons, as they are registered
+    PIN_CONSENT = "pin consent"  # a snapshot of the register for runs
+    REQUEST_ERASURE = "request erasure"
+    CERTIFY_ERASURE = "certify erasure"
+    HOLD_SUBJECT = "hold subject"
+    LIFT_SUBJECT_HOLD = "lift subject hold"
+    EXPORT_SUBJECT = "export subject"
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Delivery:
     bytes: int
     manifest: ManifestRef
     landed_at: dt.datetime
+    expired_at: dt.datetime | None = None  # when its file was deleted; None: it is there
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class ProtectedPartition:
     quarantined: int
     validated: bool
     manifest: ManifestRef
+    withheld: int = 0  # rows of persons who don't allow the use, or were erased
+    rights: str = ""  # digest of the consents and erasures that it was made under
 
 
 class Catalogue:
@@ -127,10 +130,58 @@ class Catalogue:
                 raise _taken(delivery) from None
             append(connection, [events.landed(by, delivery)])
 
-    def protected(self, dataset: str) -> dict[str, ProtectedPartition]:
-        """Return the protected partitions of `dataset` by partition, in order."""
+    @retried
+    def cut_delivery(self, old: Delivery, new: Delivery, by: Event) -> bool:
+        """Have `new` stand for `old`, the same delivery with fewer rows, or expired; return whether `old` stood.
+
+        `by` is appended as it is. Repeated, nothing changes and nothing is appended.
+        """
+        table = db.delivery
+        where = (table.c.dataset == old.dataset) & (table.c.partition == old.partition)
+        where &= (table.c.revision == old.revision) & (table.c.manifest_sha256 == old.manifest.sha256)
+        where &= table.c.expired_at.is_(None)
+        with alone(self._engine, table.name) as connection:
+            changed = connection.execute(sa.update(table).where(where).values(_flat(new))).rowcount > 0
+            if changed:
+                append(connection, [by])
+            return changed
+
+    @retried
+    def cut_partition(self, old: ProtectedPartition, new: ProtectedPartition, by: Event) -> bool:
+        """Have `new` stand for `old`, the same partition with fewer rows; return whether `old` stood.
+
+        It stays validated as it was. `by` is appended as it is. Repeated, nothing changes and nothing is appended.
+        """
+        values = {name: value for name, value in _flat(new).items() if name != "validated"}
+        return self._change_partition(old, {**values, "updated_at": _now()}, by)
+
+    @retried
+    def expire_partition(self, partition: ProtectedPartition, by: Event) -> bool:
+        """Record that the files of `partition` are not kept any longer; return whether it stood. `by` as above."""
+        return self._change_partition(partition, {"expired_at": _now()}, by)
+
+    def _change_partition(self, old: ProtectedPartition, values: Mapping[str, Any], by: Event) -> bool:
         table = db.protected_partition
-        query = sa.select(table).where(table.c.dataset == dataset).order_by(table.c.partition)
+        where = (table.c.dataset == old.dataset) & (table.c.partition == old.partition)
+        where &= (table.c.manifest_sha256 == old.manifest.sha256) & table.c.expired_at.is_(None)
+        with writing(self._engine, table) as connection:
+            changed = connection.execute(sa.update(table).where(where).values(values)).rowcount > 0
+            if changed:
+                append(connection, [by])
+            return changed
+
+    def expired(self, dataset: str) -> frozenset[str]:
+        """Return the partitions of `dataset` that were protected once and are not kept any longer."""
+        table = db.protected_partition
+        query = sa.select(table.c.partition).where(table.c.dataset == dataset, table.c.expired_at.is_not(None))
+        with self._engine.connect() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def protected(self, dataset: str) -> dict[str, ProtectedPartition]:
+        """Return the protected partitions of `dataset` by partition, in order, without those that expired."""
+        table = db.protected_partition
+        where = (table.c.dataset == dataset) & table.c.expired_at.is_(None)
+        query = sa.select(table).where(where).order_by(table.c.partition)
         with self._engine.connect() as connection:
             return {row.partition: _protected(row) for row in connection.execute(query)}
 
@@ -229,6 +280,7 @@ def _delivery(row: sa.Row[tuple[object, ...]]) -> Delivery:
         f["bytes"],
         manifest,
         _aware(f["landed_at"]),
+        _aware(f["expired_at"]) if f["expired_at"] else None,
     )
 
 
@@ -244,4 +296,6 @@ def _protected(row: sa.Row[tuple[object, ...]]) -> ProtectedPartition:
         f["quarantined"],
         f["validated"],
         manifest,
+        f["withheld"],
+        f["rights"],
     )

@@ -52,6 +52,7 @@ delivery = sa.Table(
     sa.Column("manifest_path", sa.Text, nullable=False),
     sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("landed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("expired_at", sa.DateTime(timezone=True)),  # its file is gone; that it was landed stays known
     sa.UniqueConstraint("dataset", "partition", "revision"),
 )
 
@@ -68,6 +69,9 @@ protected_partition = sa.Table(
     sa.Column("manifest_path", sa.Text, nullable=False),
     sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("withheld", sa.BigInteger, nullable=False, server_default="0"),  # rows of persons who don't allow the use
+    sa.Column("rights", _name(64), nullable=False, server_default=""),  # what consents and erasures it was made under
+    sa.Column("expired_at", sa.DateTime(timezone=True)),  # its files are gone; it is not made again
 )
 
 dataset_version = sa.Table(
@@ -247,6 +251,80 @@ privacy_spend = sa.Table(  # what the entries come to, by spend and account
     sa.Column("ended_at", sa.DateTime(timezone=True)),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Index(None, "dataset", "unit", "consumer"),
+)
+
+
+consent_record = sa.Table(  # a person's choices, by rights token; added to, and removed by an erasure
+    "consent_record",
+    METADATA,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("subject", sa.LargeBinary(16), nullable=False),
+    sa.Column("purpose", _name(32), nullable=False),
+    sa.Column("choice", _name(16), nullable=False),  # granted, refused
+    sa.Column("jurisdiction", _name(16), nullable=False),
+    sa.Column("policy", _name(63), nullable=False),
+    sa.Column("source", _name(63), nullable=False),
+    sa.Column("chosen_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.UniqueConstraint("subject", "purpose", "source", "chosen_at"),
+    sa.Index(None, "purpose", "recorded_at"),
+)
+
+consent_snapshot = sa.Table(  # which persons allow a purpose as of a time, pinned for runs
+    "consent_snapshot",
+    METADATA,
+    sa.Column("sha256", _name(64), primary_key=True),  # of its content: purpose, time and the persons
+    sa.Column("purpose", _name(32), nullable=False),
+    sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("subjects", sa.BigInteger, nullable=False),
+    sa.Column("allowed", sa.BigInteger, nullable=False),
+    sa.Column("manifest_path", sa.Text, nullable=False),
+    sa.Column("manifest_sha256", _name(64), nullable=False),
+    sa.Index(None, "purpose", "as_of"),
+)
+
+tombstone = sa.Table(  # an erased person by rights token: all that is kept, so that nothing brings the person back
+    "tombstone",
+    METADATA,
+    sa.Column("subject", sa.LargeBinary(16), primary_key=True),
+    sa.Column("batch", _name(64), nullable=False, index=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)
+
+subject_hold = sa.Table(  # a duty to keep a person's data, which goes before an erasure
+    "subject_hold",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("subject", sa.LargeBinary(16), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", _name(), nullable=False),
+    sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("lifted_at", sa.DateTime(timezone=True)),
+)
+
+erasure = sa.Table(  # a batch of persons to be erased
+    "erasure",
+    METADATA,
+    sa.Column("batch", _name(64), primary_key=True),
+    sa.Column("state", _name(16), nullable=False),
+    sa.Column("actor", _name(), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("subjects", sa.BigInteger, nullable=False),
+    sa.Column("request_path", sa.Text, nullable=False),
+    sa.Column("request_sha256", _name(64), nullable=False),
+    sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.Column("certificate_path", sa.Text, nullable=False, server_default=""),
+    sa.Column("certificate_sha256", _name(64), nullable=False, server_default=""),
+)
+
+erasure_step = sa.Table(  # what of an erasure is done: each step once, with what it found and did
+    "erasure_step",
+    METADATA,
+    sa.Column("batch", _name(64), primary_key=True),
+    sa.Column("step", _name(200), primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
 )
 
 

@@ -104,4 +104,11 @@ MAPPINGS: dict[Action, Mapping] = {
     Action.ACKNOWLEDGE: Mapping(Class.DETECTION_FINDING, 2, "Update", "alert"),
     Action.VERIFY_LOG: Mapping(Class.SCAN_ACTIVITY, 2, "Completed", "audit log"),
     Action.MEASURE_COVERAGE: Mapping(Class.SCAN_ACTIVITY, 2, "Completed", "lake"),
+    Action.RECORD_CONSENT: _entity(3, "Update", "consent register"),
+    Action.PIN_CONSENT: _data(1, "Read", "consent register"),
+    Action.REQUEST_ERASURE: _entity(1, "Create", "erasure"),
+    Action.CERTIFY_ERASURE: Mapping(Class.COMPLIANCE_FINDING, 1, "Create", "erasure"),
+    Action.HOLD_SUBJECT: _entity(3, "Update", "erasure"),
+    Action.LIFT_SUBJECT_HOLD: _entity(3, "Update", "erasure"),
+    Action.EXPORT_SUBJECT: _data(1, "Read", "subject"),
 }

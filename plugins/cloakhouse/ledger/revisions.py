@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from cloakhouse.errors import ConfigurationError, StageError
 
-KNOWN = ("0001", "0002")  # oldest first
+KNOWN = ("0001", "0002", "0003")  # oldest first
 HEAD = KNOWN[-1]
 UNVERSIONED = "unversioned"
 _TABLE = "alembic_version"
