@@ -94,6 +94,13 @@ class AccessRefused(CloakhouseError):
     exit_code = 3
 
 
+class ResidencyRefused(CloakhouseError):
+    """Data or keys are in another region than the contract keeps them in."""
+
+    kind = "residency"
+    exit_code = 3
+
+
 class ValidationRefused(CloakhouseError):
     """Quality or privacy checks failed, or are incomplete: nothing was published."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from cloakhouse.errors import ConfigurationError
 
 LIMIT = "CLOAKHOUSE_DETOKENIZE_LIMIT"
 CACHE_LIMIT = "CLOAKHOUSE_CACHE_BYTES"
+REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VARIABLES = {"store": "LAKE"}  # where the name of the variable is not that of the attribute
 ADVICE = {"CLOAKHOUSE_ROTATION_DAYS": "; NIST SP 800-57 Part 1 Rev. 5, section 5.3.6, tells how to choose it"}
 
@@ -34,6 +36,7 @@ class Settings:
         store: where the lake's objects are (CLOAKHOUSE_LAKE): empty is the folder `lake` in `home`; or `s3://...`.
         cache: folder of copies from an S3 server, encrypted as there (CLOAKHOUSE_CACHE); None is `cache` in `home`.
         cache_bytes: what these copies may take together (CLOAKHOUSE_CACHE_BYTES, default 10 GiB).
+        region: where this machine is, for contracts that pin data to regions (CLOAKHOUSE_REGION); empty: not told.
         project: the checkout: holds dags, plugins, spark_jobs, infra.
     """
 
@@ -51,6 +54,7 @@ class Settings:
     store: str = ""
     cache: Path | None = None
     cache_bytes: int = 10 << 30
+    region: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -73,6 +77,7 @@ class Settings:
             store=env.get("CLOAKHOUSE_LAKE") or "",
             cache=Path(cache).expanduser().resolve() if (cache := env.get("CLOAKHOUSE_CACHE")) else None,
             cache_bytes=_whole(CACHE_LIMIT, env.get(CACHE_LIMIT) or str(10 << 30), 0, 1 << 50),
+            region=_region(env.get("CLOAKHOUSE_REGION") or ""),
         )
 
     def with_home(self, home: Path) -> Settings:
@@ -101,6 +106,7 @@ class Settings:
             detokenize_limit=int(fields["detokenize_limit"]),
             store=fields["store"],
             cache_bytes=int(fields["cache_bytes"]),
+            region=fields["region"],
             **paths,
         )
 
@@ -165,6 +171,18 @@ def _absolute(keys: str) -> str:
     """Return a key service URI that means the same in every working folder."""
     scheme, _, rest = keys.partition(":")
     return f"age:{Path(rest).expanduser().resolve()}" if scheme == "age" and rest else keys
+
+
+def _region(text: str) -> str:
+    if text and not REGION.fullmatch(text):
+        raise ConfigurationError(
+            where="CLOAKHOUSE_REGION",
+            expected="the name of a region, such as eu-central-1, as contracts write it",
+            found="another text",
+            not_done="nothing was started",
+            remedy="correct the setting",
+        )
+    return text
 
 
 def _whole(name: str, text: str, low: int, high: int) -> int:

@@ -1,10 +1,11 @@
 """The configuration URI of an OpenBao or HashiCorp Vault server, and where its token comes from.
 
-    bao:https://HOST:8200/transit?ca=/path/ca.pem&prefix=cloakhouse&token-file=/path/token
+    bao:https://HOST:8200/transit?ca=/path/ca.pem&prefix=cloakhouse&token-file=/path/token&region=eu-central-1
 
 The path is the mount of the transit engine (`transit` if none), `ca` the authorities to trust instead of the system's,
-`prefix` what the platform's keys and policies start with there. Values are percent-encoded (RFC 3986). `vault:` is
-another name of the scheme. A URI travels to workers and into logs: a token in it is refused, and so is plain http.
+`prefix` what the platform's keys and policies start with there, `region` where the server is (none tells). Values are
+percent-encoded (RFC 3986). `vault:` is another name of the scheme. A URI travels to workers and into logs: a token in
+it is refused, and so is plain http.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from cloakhouse.keys.secret_files import read_secret_file
 
 PORT = 8200
 MOUNT, PREFIX = "transit", "cloakhouse"
-PARAMETERS = ("ca", "prefix", "token-file")
+PARAMETERS = ("ca", "prefix", "token-file", "region")
 VARIABLES = ("BAO_TOKEN", "VAULT_TOKEN")
 SEGMENTS = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 WORD = re.compile(r"[a-z0-9_]{1,64}")  # no `-` and no `.`: they end the prefix in names of keys and policies
+REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # what a header takes, without spaces
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the keys are: server, mount of the engine, authorities, prefix of our names, and the token's file."""
+    """Where the keys are: server, mount of the engine, authorities, prefix of our names, the token's file, and the
+    region that is declared (empty: none)."""
 
     uri: str
     host: str
@@ -38,6 +41,7 @@ class Place:
     ca: Path | None
     prefix: str
     token_file: Path | None
+    region: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -67,7 +71,10 @@ def parse(uri: str) -> Place:
     prefix = given.get("prefix", PREFIX)
     if not WORD.fullmatch(prefix):
         raise _unusable("a `prefix` that is not 1 to 64 small letters, digits and `_`")
-    return Place(uri, parts.hostname, port, mount, _path(given, "ca"), prefix, _path(given, "token-file"))
+    region = given.get("region", "")
+    if region and not REGION.fullmatch(region):
+        raise _unusable("a `region` that is not small letters, digits and `-`")
+    return Place(uri, parts.hostname, port, mount, _path(given, "ca"), prefix, _path(given, "token-file"), region)
 
 
 def read_token(place: Place) -> str:
