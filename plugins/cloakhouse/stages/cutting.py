@@ -1,0 +1,183 @@
+"""A protected partition without the rows of some persons, in its protected files or in its quarantine.
+
+Under the lock of the dataset, which landing, pseudonymization and the rewriting of keys take, too:
+
+1. the partition is read from the control database as it stands now;
+2. the rows that go are counted file by file, from the columns that tell alone; the caller notes the count before
+   anything changes, so that it survives a kill;
+3. files that hold such rows are written anew beside the old ones, the others stay as they are;
+4. a manifest lists them, with the digest of the one before; the control database points to it, with the event, in
+   one transaction: readers see the old or the new, both whole;
+5. whatever lies in the partition's folders and isn't listed is deleted: the old files, what a killed call left half
+   done, and what earlier pseudonymizations left there. So no older version of a protected file is kept.
+
+Killed anywhere, the next call goes on: before 4 it starts over, after it there is nothing to cut and 5 is done. Old
+manifests stay: they hold names of files, counts and digests, and tell later readers what a version was made from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cloakhouse.contracts.model import Contract
+from cloakhouse.keys.files import locked
+from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.parquet import FileEntry, TableStore
+from cloakhouse.lake.recut import Going, recut, rows_going
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.lake.store.protocol import ObjectStore
+from cloakhouse.ledger.audit_event import Event
+from cloakhouse.ledger.audited_keys import open_ring
+from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
+from cloakhouse.settings import Settings
+from cloakhouse.stages.sources import PROTECTED, file_entries
+from cloakhouse.stages.token_roots import token_keys
+from cloakhouse.tokens.keyed import written
+from cloakhouse.tokens.subjects import tokens_of_rights
+
+LOCK_WAIT_S = 600.0
+FILES, QUARANTINE = "files", "quarantine"
+Noted = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one call cut out of a partition.
+
+    Attributes:
+        partition: as it stands now; None when it isn't kept any longer.
+        rows: cut by this call.
+        rewritten / deleted: files written anew, and files deleted, by this call.
+    """
+
+    partition: ProtectedPartition | None
+    rows: int
+    rewritten: int
+    deleted: int
+
+
+def cut_partition(
+    settings: Settings,
+    contract: Contract,
+    partition: ProtectedPartition,
+    persons: pa.Array,
+    by: Event,
+    noted: Noted | None = None,
+) -> Cut:
+    """Cut the rows of `persons` (rights tokens, fixed_size_binary(16)) out of one protected partition, and publish it.
+
+    The caller doesn't hold the dataset's lock. `by` is recorded with the number of rows as its count, when there are
+    any. `noted` is told that number first. Raises ContractError for a contract without a `subject`, IntegrityError,
+    KeyServiceError, AccessRefused, StorageError, StageError (the dataset is busy for ten minutes).
+    """
+    column, going = subject_rows(settings, contract, persons)
+    return cut_list(settings, contract, partition, FILES, [column], going, by, noted)
+
+
+def subject_rows(settings: Settings, contract: Contract, persons: pa.Array) -> tuple[str, Going]:
+    """Return the subject's column in the protected zone, and which rows of it are of `persons`."""
+    subject = contract.rights.subject
+    assert subject is not None, contract.name
+    column = contract.column(subject.column)
+    tokens = written(tokens_of_rights(persons, column, token_keys(settings)), column.treatment.parameters)
+    return column.name, lambda batch: pc.is_in(batch.column(column.name), value_set=tokens)
+
+
+def cut_list(
+    settings: Settings,
+    contract: Contract,
+    partition: ProtectedPartition,
+    name: str,
+    columns: Sequence[str],
+    going: Going,
+    by: Event,
+    noted: Noted | None = None,
+) -> Cut:
+    """Cut the rows that `going` tells from `columns` out of one list of files, FILES or QUARANTINE; as above."""
+    lock = settings.home / "locks" / f"{contract.name}.lock"
+    with locked(lock, LOCK_WAIT_S, f"cutting persons out of {contract.name}"):
+        store, catalogue = open_store(settings), Catalogue(settings.database)
+        current = catalogue.protected(contract.name).get(partition.partition)
+        if current is None:
+            return Cut(None, 0, 0, 0)
+        content = read_manifest(store, current.manifest, PROTECTED)
+        tables = TableStore(store, open_ring(settings, by.reason))
+        cutter = _Cutter(tables, columns, going)
+        hits = cutter.hits(file_entries(content[name]))
+        rows = sum(hits.values())
+        if noted is not None:
+            noted(rows)
+        if rows:
+            fresh = [cutter.anew(entry, hits[entry.path]) for entry in file_entries(content[name])]
+            manifest = _written(store, current.manifest, content, name, fresh, cutter.reasons)
+            counts = {"rows": current.rows - rows} if name == FILES else {"quarantined": current.quarantined - rows}
+            after = replace(current, manifest=manifest, **counts)
+            catalogue.cut_partition(current, after, replace(by, count=rows))
+            current, content = after, read_manifest(store, manifest, PROTECTED)
+        return Cut(current, rows, len(hits), _remove_unlisted(store, current, content))
+
+
+class _Cutter:
+    """Counts and leaves out the rows of one list of files."""
+
+    def __init__(self, store: TableStore, columns: Sequence[str], going: Going) -> None:
+        self._store = store
+        self._columns = columns
+        self._going = going
+        self.reasons: Counter[str] = Counter()
+
+    def hits(self, entries: Sequence[FileEntry]) -> Counter[str]:
+        """Return how many rows go, by path, of the files that hold any."""
+        found = Counter({e.path: rows_going(self._store, e, self._columns, self._counted) for e in entries})
+        return +found
+
+    def anew(self, entry: FileEntry, gone: int) -> FileEntry:
+        """Return the file without the rows that go; itself, when none does."""
+        return recut(self._store, entry, self._columns, self._going, gone) if gone else entry
+
+    def _counted(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        mask = self._going(batch)
+        if "reason" in batch.schema.names:
+            self.reasons.update(batch.column("reason").filter(mask).to_pylist())
+        return mask
+
+
+def _written(
+    store: ObjectStore,
+    before: ManifestRef,
+    content: dict[str, Any],
+    name: str,
+    fresh: Sequence[FileEntry],
+    reasons: Counter[str],
+) -> ManifestRef:
+    """Write the manifest of the partition as it is cut; it says of the one before no more than its digest."""
+    body = {key: value for key, value in content.items() if key not in ("format", "kind")}
+    body[name] = [entry.as_dict() for entry in fresh]
+    if name == FILES:
+        body["rows"] = sum(entry.rows for entry in fresh)
+    else:
+        body["quarantined"] = dict(+(Counter(content["quarantined"]) - reasons))
+    folder = before.path.rpartition("/")[0]
+    return write_manifest(store, folder, PROTECTED, {**body, "cut_from": before.sha256})
+
+
+def _remove_unlisted(store: ObjectStore, partition: ProtectedPartition, content: dict[str, Any]) -> int:
+    """Delete the files in the partition's folders that its manifest doesn't list; return how many.
+
+    The dataset's lock is held: nobody writes there.
+    """
+    listed = {item["path"] for name in (FILES, QUARANTINE) for item in content.get(name, ())}
+    count = 0
+    for zone in (PROTECTED, QUARANTINE):
+        folder = f"{zone}/{partition.dataset}/{partition.partition}"
+        for info in list(store.list(folder)):
+            if info.path.endswith(".parquet") and info.path not in listed:
+                count += store.delete(info.path)
+        store.clear_leftovers(folder)
+    return count
