@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cloakhouse.contracts.column_treatments import read_treatment
 from cloakhouse.contracts.fields import Fields, custom_properties
@@ -13,6 +13,7 @@ from cloakhouse.contracts.source import Path as Node
 from cloakhouse.contracts.source import Source
 
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp")
+KEPT_FOR = re.compile(r"[^\s][^\n\r\t]{0,199}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -47,7 +48,7 @@ def _column(source: Source, path: Node, kind: Kind, *, accepted: bool) -> Column
     fields = Fields(source, path)
     name = fields.text("name", NAME, "a name of lower-case letters, digits and _")
     logical_type = fields.choice("logicalType", LOGICAL_TYPES)
-    properties = custom_properties(source, path, {"class", "treatment"})
+    properties = custom_properties(source, path, {"class", "treatment", "keptFor"})
     if "class" not in properties:
         raise source.error(
             path,
@@ -76,7 +77,18 @@ def _column(source: Source, path: Node, kind: Kind, *, accepted: bool) -> Column
         pattern=options.pattern,
         max_length=options.max_length,
         reference=_reference(fields),
+        kept_for=_kept_for(source, properties, treatment.name),
     )
+
+
+def _kept_for(source: Source, properties: Mapping[str, Node], treatment: str) -> str:
+    """Return the purpose that is stated for a column which no other declaration uses."""
+    if "keptFor" not in properties:
+        return ""
+    holder = Fields(source, properties["keptFor"][:-1])
+    if treatment == "drop":
+        raise holder.fault("value", "`keptFor` at a column that is kept", "one that is dropped", "remove `keptFor`")
+    return holder.text("value", KEPT_FOR, "a purpose in one line of at most 200 characters")
 
 
 def _reference(fields: Fields) -> Reference | None:

@@ -77,6 +77,7 @@ class Column:
         pattern: RE2 expression that a whole string value must match.
         max_length: longest string allowed (code points).
         reference: where the value must exist, or None.
+        kept_for: what it is kept for beside the uses that contracts declare (`cloakhouse.contracts.uses`).
     """
 
     name: str
@@ -89,6 +90,7 @@ class Column:
     pattern: str | None = None
     max_length: int | None = None
     reference: Reference | None = None
+    kept_for: str = ""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
     "unknown_class": (FEED, "class, value: direct identifier", "class, value: §secret", "direct identifier, indirect", "`secret`", "correct"),
     "class_without_value": (FEED, "class, value: direct identifier", "class", "direct identifier", "nothing", "add `value`"),
     "column_without_treatment": (FEED, "§", "", "a treatment", "none", "add customProperties `treatment`"),
-    "unknown_column_property": (FEED, "{property: class, value: plain}, {property: treatment, value: keep}]}\n      - {name: day", "{property: §klass, value: plain}]}\n      - {name: day", "class, treatment", "`klass`", "spelling"),
+    "unknown_column_property": (FEED, "{property: class, value: plain}, {property: treatment, value: keep}]}\n      - {name: day", "{property: §klass, value: plain}]}\n      - {name: day", "class, keptFor, treatment", "`klass`", "spelling"),
     "misspelt_column_key": (FEED, "{name: code, ", "{name: code, requred: §true, ", "required", "`requred`", "spelling"),
     "required_as_text": (FEED, "{name: code, ", "{name: code, required: §no, ", "true or false", "str", "correct"),
     "unknown_option": (FEED, "{maxLength: 9}", "{maxlength: §9}", "pattern, maxLength", "`maxlength`", "correct"),
