@@ -33,7 +33,7 @@ def transparency(
     """Return the page over `activities`, with the rights of each law of `profiles`, as of `day`."""
     ordered = sorted(activities, key=lambda activity: (activity.contract.kind is not Kind.FEED, activity.contract.name))
     sections = (
-        _who(organisation),
+        who(organisation),
         Section("What we use, and why", (Text(USES),), "GDPR Art. 13(1)(c)-(d), Art. 14(1)(d)"),
         *(_use(activity) for activity in ordered),
         Section("Where the data come from", (_origins(ordered),), "GDPR Art. 14(2)(f)"),
@@ -43,8 +43,8 @@ def transparency(
         Section("How we protect them", _protection(activities), "GDPR Art. 25, Art. 32"),
         Section("Decisions by machines", (_decisions(ordered),), "GDPR Art. 13(2)(f), Art. 22"),
         Section("Children", (_minors(ordered),)),
-        *(_rights(name) for name in sorted(set(profiles))),
-        _ways(organisation, activities),
+        *(rights(name) for name in sorted(set(profiles))),
+        ways(organisation, activities),
     )
     return Document(
         title=TITLE,
@@ -56,7 +56,8 @@ def transparency(
     )
 
 
-def _who(organisation: Organisation) -> Section:
+def who(organisation: Organisation) -> Section:
+    """Return who the controller is, and who speaks for it."""
     parts = [contact("We are", organisation.controller)]
     if organisation.officer:
         parts.append(contact("Questions about your data go to", organisation.officer))
@@ -134,7 +135,8 @@ def _minors(activities: Sequence[Activity]) -> Bullets:
     return Bullets(tuple((a.contract.description, _sentence(a.stated.minors or words.NOT_STATED)) for a in activities))
 
 
-def _rights(name: str) -> Section:
+def rights(name: str) -> Section:
+    """Return the rights of persons under the law `name`."""
     found = law(name)
     return Section(
         "Your rights",
@@ -143,10 +145,11 @@ def _rights(name: str) -> Section:
     )
 
 
-def _ways(organisation: Organisation, activities: Sequence[Activity]) -> Section:
-    ways = list(organisation.requests)
+def ways(organisation: Organisation, activities: Sequence[Activity]) -> Section:
+    """Return how a person asks for a right, and to whom to complain."""
+    stated = list(organisation.requests)
     opt_outs = list(dict.fromkeys(a.stated.opt_out for a in activities if a.stated.opt_out))
-    parts: list[Part] = [Text("You can ask for each of these:"), bullets(ways)] if ways else []
+    parts: list[Part] = [Text("You can ask for each of these:"), bullets(stated)] if stated else []
     if opt_outs:
         parts += [Text("You can object, or withdraw a consent:"), bullets(opt_outs)]
     if organisation.authority:
