@@ -5,7 +5,7 @@
 | gdpr | EU, EEA, United Kingdom, Switzerland | no | a grant, until it is withdrawn | GDPR Art. 4(11), 6(1)(a), 7, 21 |
 | lgpd | Brazil | no | a grant, until it is withdrawn | LGPD Art. 7 I, 8, 18 IX |
 | pipl | China | no | a grant; sharing by a consent of its own | PIPL Art. 13, 14, 15, 23 |
-| ccpa | United States | yes, once told | an opt-out, also as Global Privacy Control | Civ. Code 1798.100(a), .120, .135 |
+| ccpa | United States | yes, once told | an opt-out, or Global Privacy Control | Civ. Code 1798.100(a), .120, .135 |
 | other | every other, and none that is known | no | a grant, until it is withdrawn | the strictest of the above |
 
 Under opt-out, too, a person without a record is used for nothing: the law has the person told at or before collection,

@@ -53,17 +53,14 @@ def pin(settings: Settings, purpose: str, as_of: dt.datetime | None = None) -> S
     at = now if as_of is None else as_of.astimezone(dt.UTC)
     _check(purpose, at, now)
     subjects, allowed = _allowed(settings, purpose, at)
-    snapshots = ConsentSnapshots(settings.database)
-    standing_one = snapshots.newest(purpose) if as_of is None else snapshots.get(_digest(purpose, at, allowed))
-    if standing_one is not None and at - standing_one.as_of <= YOUNG:
-        if standing_one.sha256 == _digest(purpose, standing_one.as_of, allowed):
-            return standing_one
-    sha256 = _digest(purpose, at, allowed)
+    snapshots, sha256 = ConsentSnapshots(settings.database), _digest(purpose, at, allowed)
+    known = snapshots.get(sha256) if as_of is not None else _young(snapshots.newest(purpose), at, allowed)
+    if known is not None:
+        return known
     manifest = written(settings, purpose, sha256, allowed)
-    snapshot = Snapshot(sha256, purpose, at, subjects, len(allowed), manifest)
-    facts = {"snapshot": sha256, "subjects": subjects, "as_of": at.isoformat()}
-    what = f"consents for {purpose}"
-    return snapshots.add(snapshot, event(settings, Action.PIN_CONSENT, what, count=len(allowed), facts=facts))
+    facts: dict[str, str | int] = {"snapshot": sha256, "subjects": subjects, "as_of": at.isoformat()}
+    by = event(settings, Action.PIN_CONSENT, f"consents for {purpose}", count=len(allowed), facts=facts)
+    return snapshots.add(Snapshot(sha256, purpose, at, subjects, len(allowed), manifest), by)
 
 
 def allowed_persons(settings: Settings, sha256: str) -> pa.FixedSizeBinaryArray:
@@ -143,6 +140,13 @@ def _allowed(settings: Settings, purpose: str, at: dt.datetime) -> tuple[int, pa
         subjects += len(window.subjects)
         parts.append(window.subjects.filter(pa.array(window.allowed)))
     return subjects, pa.concat_arrays(parts)
+
+
+def _young(newest: Snapshot | None, at: dt.datetime, persons: pa.FixedSizeBinaryArray) -> Snapshot | None:
+    """Return `newest` where it lists `persons`, and runs may go on with it."""
+    if newest is None or not dt.timedelta() <= at - newest.as_of <= YOUNG:
+        return None
+    return newest if newest.sha256 == _digest(newest.purpose, newest.as_of, persons) else None
 
 
 def _digest(purpose: str, at: dt.datetime, persons: pa.FixedSizeBinaryArray) -> str:
