@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.keys.files import locked
 from cloakhouse.lake.releases import Release
 from cloakhouse.lake.store.opening import open_store
