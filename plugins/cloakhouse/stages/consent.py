@@ -1,6 +1,6 @@
 """Consent snapshots: which persons allow a purpose as of a time, pinned for the runs that use their rows.
 
-Pinning, in this order:
+Pinning, under a lock that erasures take, too, in this order:
 
 1. The register is read once, in order of persons; what counts is in `cloakhouse.stages.consent_standing`.
 2. The digest is SHA-256 of `cloakhouse/consent/1`, purpose and time (ISO 8601, UTC) with a 0x00 after each, and the
@@ -22,6 +22,7 @@ import pyarrow as pa
 from cloakhouse.contracts.model import ColumnClass
 from cloakhouse.contracts.subject import PURPOSES, Consent
 from cloakhouse.errors import ConfigurationError, IntegrityError, StageError
+from cloakhouse.keys.files import locked
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.opening import open_store
@@ -37,9 +38,23 @@ from cloakhouse.stages.consent_standing import standing
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.tokens.subjects import RIGHTS_TYPE
 
-__all__ = ["FOLDER", "KIND", "YOUNG", "Snapshot", "allowed_of", "allowed_persons", "pin", "require_fresh", "written"]
+__all__ = [
+    "FOLDER",
+    "KIND",
+    "LOCK",
+    "LOCK_WAIT_S",
+    "YOUNG",
+    "Snapshot",
+    "allowed_of",
+    "allowed_persons",
+    "pin",
+    "require_fresh",
+    "written",
+]
 
 FOLDER, KIND = "rights/consents", "consents"
+LOCK = "consent-snapshots.lock"  # of pinning, and of whatever takes persons out of snapshots
+LOCK_WAIT_S = 600.0
 YOUNG = dt.timedelta(hours=1)
 SUBJECT = "subject"
 
@@ -47,20 +62,22 @@ SUBJECT = "subject"
 def pin(settings: Settings, purpose: str, as_of: dt.datetime | None = None) -> Snapshot:
     """Return the snapshot of `purpose` as of a time (default: now), made if need be.
 
-    Raises ConfigurationError for another purpose or a time to come, KeyServiceError, AccessRefused, StorageError.
+    Raises ConfigurationError for another purpose or a time to come, KeyServiceError, AccessRefused, StorageError,
+    StageError (another pinning is busy for ten minutes).
     """
     now = dt.datetime.now(dt.UTC)
     at = now if as_of is None else as_of.astimezone(dt.UTC)
     _check(purpose, at, now)
-    subjects, allowed = _allowed(settings, purpose, at)
-    snapshots, sha256 = ConsentSnapshots(settings.database), _digest(purpose, at, allowed)
-    known = snapshots.get(sha256) if as_of is not None else _young(snapshots.newest(purpose), at, allowed)
-    if known is not None:
-        return known
-    manifest = written(settings, purpose, sha256, allowed)
-    facts: dict[str, str | int] = {"snapshot": sha256, "subjects": subjects, "as_of": at.isoformat()}
-    by = event(settings, Action.PIN_CONSENT, f"consents for {purpose}", count=len(allowed), facts=facts)
-    return snapshots.add(Snapshot(sha256, purpose, at, subjects, len(allowed), manifest), by)
+    with locked(settings.locks / LOCK, LOCK_WAIT_S, f"pinning consents for {purpose}"):
+        subjects, allowed = _allowed(settings, purpose, at)
+        snapshots, sha256 = ConsentSnapshots(settings.database), _digest(purpose, at, allowed)
+        known = snapshots.get(sha256) if as_of is not None else _young(snapshots.newest(purpose), at, allowed)
+        if known is not None:
+            return known
+        manifest = written(settings, purpose, sha256, allowed)
+        facts: dict[str, str | int] = {"snapshot": sha256, "subjects": subjects, "as_of": at.isoformat()}
+        by = event(settings, Action.PIN_CONSENT, f"consents for {purpose}", count=len(allowed), facts=facts)
+        return snapshots.add(Snapshot(sha256, purpose, at, subjects, len(allowed), manifest), by)
 
 
 def allowed_persons(settings: Settings, sha256: str) -> pa.FixedSizeBinaryArray:
@@ -68,17 +85,23 @@ def allowed_persons(settings: Settings, sha256: str) -> pa.FixedSizeBinaryArray:
 
     Raises StageError (`stage.consent-shed`) for one that isn't kept, IntegrityError, KeyServiceError, AccessRefused.
     """
-    snapshot = ConsentSnapshots(settings.database).get(sha256)
-    if snapshot is None:
-        raise StageError(
-            where=f"consent snapshot {sha256[:16]}",
-            expected="a snapshot that is kept",
-            found="none: it was shed, or never pinned",
-            not_done="no row was used",
-            remedy="run again, so that a new snapshot is pinned",
-            code="consent-shed",
-        )
-    return allowed_of(settings, snapshot.manifest)
+    snapshots = ConsentSnapshots(settings.database)
+    snapshot = snapshots.get(sha256)
+    while snapshot is not None:
+        try:
+            return allowed_of(settings, snapshot.manifest)
+        except IntegrityError:
+            before, snapshot = snapshot, snapshots.get(sha256)
+            if snapshot == before:
+                raise  # else somebody was erased just now, and another list stands in its place
+    raise StageError(
+        where=f"consent snapshot {sha256[:16]}",
+        expected="a snapshot that is kept",
+        found="none: it was shed, or never pinned",
+        not_done="no row was used",
+        remedy="run again, so that a new snapshot is pinned",
+        code="consent-shed",
+    )
 
 
 def allowed_of(settings: Settings, manifest: ManifestRef) -> pa.FixedSizeBinaryArray:
