@@ -116,8 +116,12 @@ def cut_list(
         if rows:
             fresh = [cutter.anew(entry, hits[entry.path]) for entry in file_entries(content[name])]
             manifest = _written(store, current.manifest, content, name, fresh, cutter.reasons)
-            counts = {"rows": current.rows - rows} if name == FILES else {"quarantined": current.quarantined - rows}
-            after = replace(current, manifest=manifest, **counts)
+            after = replace(
+                current,
+                manifest=manifest,
+                rows=current.rows - rows * (name == FILES),
+                quarantined=current.quarantined - rows * (name == QUARANTINE),
+            )
             catalogue.cut_partition(current, after, replace(by, count=rows))
             current, content = after, read_manifest(store, manifest, PROTECTED)
         return Cut(current, rows, len(hits), _remove_unlisted(store, current, content))

@@ -1,0 +1,167 @@
+"""Erasing persons from landed originals: every kept delivery of every feed with a `subject`, once for the whole batch.
+
+All revisions of a partition are looked at, also superseded ones. Each delivery is a step of the erasure, so that the
+next call after a kill goes on with the others; the step `landed` is the end, with what all of them came to.
+
+Deliveries that land later are looked at by `recut_new`, once each, for everybody who has a tombstone. A delivery in
+which a line names such a person and one under a hold keeps that line, and is looked at again only when the tombstones
+or the holds are others than they were.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.keys.files import locked
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import Action, Event
+from cloakhouse.ledger.catalogue import Catalogue, Delivery
+from cloakhouse.ledger.erasures import Erasures
+from cloakhouse.ledger.subject_holds import SubjectHolds
+from cloakhouse.ledger.tombstones import Tombstones
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+from cloakhouse.stages.auditing import event
+from cloakhouse.stages.cut_landed import LandedCutter
+from cloakhouse.stages.erasure_batch import still
+from cloakhouse.stages.raw_subjects import RawSubjects, nobody
+from cloakhouse.stages.token_roots import ensure_roots, token_keys
+from cloakhouse.tokens.subjects import rights_uses
+
+if TYPE_CHECKING:
+    from cloakhouse.stages.erasure_batch import Batch
+
+LANDED = "landed"
+NEW = "new deliveries"  # what `recut_new` is called in manifests, in place of a batch
+LOCK_WAIT_S = 600.0
+
+
+def erase_landed(settings: Settings, batch: Batch) -> dict[str, int]:
+    """Cut the persons of `batch` out of all landed files and return totals: files, cut files, lines, kept lines.
+
+    Persons who are under a hold stay. Done once, the totals are those recorded. Raises IntegrityError for a file that
+    was changed, KeyServiceError, AccessRefused, StorageError, StageError (a dataset is busy).
+    """
+    erasures = Erasures(settings.database)
+    ended = erasures.step(batch.name, LANDED)
+    if ended is not None:
+        return dict(ended.content)
+    by = event(settings, Action.ERASE, f"erasure {batch.name}", reason=batch.reason)
+    for contract in feeds_of_persons(settings):
+        progress = Progress.of("erase", contract.name)
+        kept = _kept(settings, contract)
+        for number, delivery in enumerate(kept, start=1):
+            name = f"{LANDED} {contract.name}/{delivery.partition}/{delivery.revision}"
+            if erasures.step(batch.name, name) is None:
+                subjects = recogniser(settings, contract, still(settings, batch), batch.names)
+                told = _by(settings, delivery, batch.name, batch.reason)
+                found = _cut(settings, contract, delivery, subjects, told)
+                erasures.done(batch.name, name, found, replace(told, count=found["lines"]))
+            progress.step(number, len(kept), "landed files")
+    totals = Counter({"files": 0, "cut": 0, "lines": 0, "kept": 0})
+    for step in erasures.steps(batch.name):
+        if step.step.startswith(f"{LANDED} "):
+            totals.update(files=1, cut=int(step.content["lines"] > 0))
+            totals.update({name: step.content[name] for name in ("lines", "kept")})
+    erasures.done(batch.name, LANDED, dict(totals), by)
+    return dict(totals)
+
+
+def recut_new(settings: Settings) -> dict[str, int]:
+    """Cut erased persons out of deliveries that landed after the first erasure and weren't looked at; return totals.
+
+    Raises as `erase_landed`.
+    """
+    totals = Counter({"files": 0, "cut": 0, "lines": 0, "kept": 0})
+    erased, held = Tombstones(settings.database).persons(), SubjectHolds(settings.database).held()
+    requests = Erasures(settings.database).all()
+    if not requests:
+        return dict(totals)
+    digest = _digest(erased, held)
+    going = erased.filter(pc.invert(pc.is_in(erased, value_set=held)))
+    for contract in feeds_of_persons(settings):
+        since = requests[0].requested_at
+        for delivery in [d for d in _kept(settings, contract) if _to_search(settings, d, digest, since)]:
+            subjects = recogniser(settings, contract, going, nobody())
+            found = _cut(settings, contract, delivery, subjects, _by(settings, delivery, NEW), digest)
+            totals.update({name: found[name] for name in ("lines", "kept")}, files=1, cut=int(found["lines"] > 0))
+    return dict(totals)
+
+
+def feeds_of_persons(settings: Settings) -> Iterator[Contract]:
+    """Yield the feeds that declare whose rows they have, by name."""
+    for _, contract in sorted(load_contracts(settings.contracts).items()):
+        if contract.feed is not None and contract.rights.subject is not None:
+            yield contract
+
+
+def recogniser(settings: Settings, contract: Contract, going: pa.Array, names: pa.Array) -> RawSubjects:
+    """Return what recognises the persons `going` in lines of a feed; who is under a hold now, stays."""
+    subject = contract.rights.subject
+    assert subject is not None
+    ensure_roots(settings, [use.root for use in rights_uses(contract.column(subject.column))])
+    held = SubjectHolds(settings.database).held()
+    return RawSubjects.of(contract, token_keys(settings), going, held, names)
+
+
+def _kept(settings: Settings, contract: Contract) -> list[Delivery]:
+    revisions = Catalogue(settings.database).deliveries(contract.name).values()
+    return [delivery for deliveries in revisions for delivery in deliveries if delivery.expired_at is None]
+
+
+def _cut(
+    settings: Settings, contract: Contract, delivery: Delivery, subjects: RawSubjects, by: Event, searched: str = ""
+) -> dict[str, int]:
+    """Cut one delivery as it stands now, under the dataset's lock, and return its lines and kept lines."""
+    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
+        kept = _kept(settings, contract)
+        current = [d for d in kept if (d.partition, d.revision) == (delivery.partition, delivery.revision)]
+        if not current:
+            return {"lines": 0, "kept": 0}
+        cutter = LandedCutter(settings, contract, subjects, by)
+        batch = str(by.facts["erasure"])
+        found = cutter.cut(current[0], batch, searched)
+        cutter.remove_unlisted(delivery.partition)
+        earlier = _manifest(settings, current[0]).get("cut", {})  # of a call that was killed after its cut
+        before = int(earlier["rows"]) if not searched and earlier.get("for") == batch else 0
+    return {"lines": found.gone + before, "kept": found.kept}
+
+
+def _by(settings: Settings, delivery: Delivery, batch: str, reason: str = "") -> Event:
+    what = f"landing/{delivery.dataset}/{delivery.partition}"
+    facts: dict[str, str | int] = {"revision": delivery.revision, "erasure": batch}
+    return event(settings, Action.ERASE, what, dataset=delivery.dataset, reason=reason, facts=facts)
+
+
+def _manifest(settings: Settings, delivery: Delivery) -> dict[str, Any]:
+    return read_manifest(open_store(settings), delivery.manifest, "delivery")
+
+
+def _to_search(settings: Settings, delivery: Delivery, digest: str, since: dt.datetime) -> bool:
+    """Tell whether a delivery is to be looked at for the persons of `digest`.
+
+    It is when it landed `since` and never was, and when lines were kept in it for others than these.
+    """
+    content = _manifest(settings, delivery)
+    if content.get("kept"):
+        return bool(content.get("searched") != digest)
+    return delivery.landed_at >= since and "searched" not in content
+
+
+def _digest(erased: pa.Array, held: pa.Array) -> str:
+    found = hashlib.sha256()
+    for persons in (erased, held):
+        found.update(len(persons).to_bytes(8, "big"))
+        found.update(b"".join(persons.to_pylist()))
+    return found.hexdigest()

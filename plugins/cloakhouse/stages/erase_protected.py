@@ -1,0 +1,80 @@
+"""Erasing persons from protected partitions.
+
+What a partition holds of the persons is a step of the erasure, by the partition and the digest of its manifest,
+recorded before anything is cut: when the files are gone, it alone tells which datasets were made from rows of them
+(`cloakhouse.stages.touched`).
+The step `protected` is the end. Killed anywhere, the next call goes over all partitions again, which costs the reading
+of one column.
+
+A feed without a `subject` has nobody's rows: what it says of persons by another of its columns is not looked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cloakhouse.contracts.model import Contract
+from cloakhouse.ledger.audit_event import Action, Event
+from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
+from cloakhouse.ledger.erasures import Erasures
+from cloakhouse.progress import Progress
+from cloakhouse.settings import Settings
+from cloakhouse.stages.auditing import event
+from cloakhouse.stages.cutting import cut_partition
+from cloakhouse.stages.erase_landed import feeds_of_persons
+from cloakhouse.stages.erasure_batch import still
+
+if TYPE_CHECKING:
+    from cloakhouse.stages.erasure_batch import Batch
+
+PROTECTED = "protected"
+
+
+def erase_protected(settings: Settings, batch: Batch) -> dict[str, int]:
+    """Cut the persons of `batch` out of all protected partitions and return totals: partitions, rows, files written
+    anew and deleted.
+
+    Persons who are under a hold stay. Done once, the totals are those recorded. Raises IntegrityError, KeyServiceError,
+    AccessRefused, StorageError, StageError (a dataset is busy).
+    """
+    erasures = Erasures(settings.database)
+    ended = erasures.step(batch.name, PROTECTED)
+    if ended is not None:
+        return dict(ended.content)
+    totals = Counter({"rewritten": 0, "deleted": 0})
+    for contract in feeds_of_persons(settings):
+        progress = Progress.of("erase", contract.name)
+        partitions = Catalogue(settings.database).protected(contract.name).values()
+        for number, partition in enumerate(partitions, start=1):
+            by = told(settings, PROTECTED, contract, partition, batch)
+            step = f"{PROTECTED} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
+            noted = partial(found, erasures, batch, step, by)
+            cut = cut_partition(settings, contract, partition, still(settings, batch), by, noted)
+            totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
+            progress.step(number, len(partitions), "partitions")
+    return ended_with(settings, batch, PROTECTED, totals)
+
+
+def told(settings: Settings, zone: str, contract: Contract, partition: ProtectedPartition, batch: Batch) -> Event:
+    """Return the event of cutting one partition."""
+    what, facts = f"{zone}/{contract.name}/{partition.partition}", {"erasure": batch.name}
+    return event(settings, Action.ERASE, what, dataset=contract.name, reason=batch.reason, facts=facts)
+
+
+def found(erasures: Erasures, batch: Batch, step: str, by: Event, rows: int) -> None:
+    """Record what one partition holds of the persons, where it holds anything."""
+    if rows:
+        erasures.done(batch.name, step, {"rows": rows}, replace(by, count=rows))
+
+
+def ended_with(settings: Settings, batch: Batch, zone: str, totals: Counter[str]) -> dict[str, int]:
+    """Record the end of a zone with its totals, the rows from the steps of its partitions, and return them."""
+    erasures = Erasures(settings.database)
+    steps = [step for step in erasures.steps(batch.name) if step.step.startswith(f"{zone} ")]
+    content = {**totals, "partitions": len(steps), "rows": sum(step.content["rows"] for step in steps)}
+    by = event(settings, Action.ERASE, f"{zone} zone", reason=batch.reason, facts={"erasure": batch.name})
+    erasures.done(batch.name, zone, content, by)
+    return content

@@ -1,0 +1,205 @@
+"""The fields of raw lines that may name a person: by column where the line can be read, else whole fields, all of them.
+
+A block is read as a whole where every line of it is one sound record. Where it isn't, it is halved down to a few
+lines, which are looked at one by one. A line whose columns can't be told apart (another number of fields, a quote left
+open, a carriage return inside, no JSON object) gives every whole field that it has, so that a person is found in it
+wherever the identifier stands; never a part of a field.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+
+from cloakhouse.contracts.model import Contract, Feed
+from cloakhouse.stages.lines import LOOSE_RETURN
+from cloakhouse.stages.parsing import JSON_NATIVE, SEPARATOR, TOP_LEVEL_NULL, TYPES, _one_a_line
+
+FEW = 16  # lines that are looked at one by one
+JSON_FIELD = re.compile(rb'"((?:[^"\\]|\\.)*)"?|[^\s,:{}\[\]"]+')
+BLANK = b' \t\r\n"\xef\xbb\xbf\x00'
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the lines of a block say about persons.
+
+    Attributes:
+        columns: the wanted columns, in order, each binary with one value a line; null where it has none to read.
+        doubtful: lines whose columns can't be told apart, by number in the block, with all their whole fields.
+    """
+
+    columns: tuple[pa.Array, ...]
+    doubtful: tuple[tuple[int, tuple[bytes, ...]], ...]
+
+
+@dataclass(frozen=True)
+class RawFields:
+    """Reads the columns `names` from raw lines of a feed; `header` is its first line, empty for JSON."""
+
+    contract: Contract
+    feed: Feed
+    names: tuple[str, ...]
+    header: bytes = b""
+
+    def read(self, block: bytes) -> Fields:
+        """Return the fields of whole lines."""
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
+        if len(ends) == 0 or ends[-1] != len(block):
+            ends = np.append(ends, len(block))
+        starts = np.concatenate([[0], ends[:-1]])
+        parts, doubtful, at = [], [], 0
+        for columns, unclear in self._parts(block, starts, ends):
+            doubtful += [(at + number, fields) for number, fields in unclear]
+            parts.append(columns)
+            at += len(columns[0])
+        joined = tuple(pa.concat_arrays([part[i] for part in parts]) for i in range(len(self.names)))
+        return Fields(joined, tuple(doubtful))
+
+    def of_record(self, record: bytes, by_column: bool) -> tuple[tuple[bytes | None, ...], tuple[bytes, ...]]:
+        """Return the wanted fields of a quarantined record, or, where they can't be told apart, all its whole fields.
+
+        `by_column`: the record is the declared columns, joined by the unit separator.
+        """
+        fields = record.split(SEPARATOR)
+        declared = [column.name for column in self.contract.columns]
+        if by_column and len(fields) == len(declared):
+            return tuple(fields[declared.index(name)] or None for name in self.names), ()
+        if SEPARATOR in record:
+            return (None,) * len(self.names), tuple(fields)
+        return self._one(record)
+
+    def _parts(self, block: bytes, starts: Any, ends: Any) -> Iterator[tuple[tuple[pa.Array, ...], list[Any]]]:
+        count, text = len(starts), block[starts[0] : ends[-1]]
+        sound = self._sound(text, count)
+        if sound is not None:
+            yield sound, []
+        elif count <= FEW:
+            lines = [self._one(block[start:end]) for start, end in zip(starts, ends, strict=True)]
+            columns = zip(*(wanted for wanted, _ in lines), strict=True)
+            yield (
+                tuple(pa.array(column, pa.binary()) for column in columns),
+                [(number, fields) for number, (_, fields) in enumerate(lines) if fields],
+            )
+        else:
+            middle = count // 2
+            yield from self._parts(block, starts[:middle], ends[:middle])
+            yield from self._parts(block, starts[middle:], ends[middle:])
+
+    def _sound(self, text: bytes, count: int) -> tuple[pa.Array, ...] | None:
+        """Return the wanted columns when every line is one record of the right form, else None."""
+        try:
+            table = self._csv(text) if self.feed.format == "csv" else self._json(text, count)
+        except (pa.ArrowInvalid, KeyError):
+            return None
+        if table is None or table.num_rows != count:
+            return None
+        return tuple(table.column(name).cast(pa.binary()).combine_chunks() for name in self.names)
+
+    def _csv(self, text: bytes) -> pa.Table | None:
+        if LOOSE_RETURN.search(text):
+            return None
+        lines = self.header + text
+        return pyarrow.csv.read_csv(
+            io.BytesIO(lines),
+            read_options=pyarrow.csv.ReadOptions(block_size=len(lines) + 1, use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=self.feed.delimiter, ignore_empty_lines=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=list(self.names), column_types=dict.fromkeys(self.names, pa.binary())
+            ),
+        )
+
+    def _json(self, text: bytes, count: int) -> pa.Table | None:
+        if TOP_LEVEL_NULL.search(text) or not _one_a_line(text, count):
+            return None
+        kinds = [(name, self.contract.column(name).logical_type) for name in self.names]
+        schema = pa.schema([(name, TYPES[kind] if kind in JSON_NATIVE else pa.string()) for name, kind in kinds])
+        table = pyarrow.json.read_json(
+            io.BytesIO(text),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        return pa.table({name: table.column(name).cast(pa.string()) for name in self.names})
+
+    def _one(self, line: bytes) -> tuple[tuple[bytes | None, ...], tuple[bytes, ...]]:
+        """Return the wanted fields of one line, or, where they can't be told apart, all its whole fields."""
+        wanted = self._one_csv(line) if self.feed.format == "csv" else self._one_json(line)
+        if wanted is not None:
+            return wanted, ()
+        return (None,) * len(self.names), self._whole_fields(line)
+
+    def _one_csv(self, line: bytes) -> tuple[bytes | None, ...] | None:
+        columns, fields = self._split(self.header), self._split(line)
+        places = [columns.index(name.encode()) for name in self.names if name.encode() in columns]
+        told_apart = len(fields) == len(columns) and len(places) == len(self.names)
+        if not told_apart or LOOSE_RETURN.search(line) or not _closed(line, self.feed.delimiter):
+            return None
+        return tuple(fields[place] or None for place in places)
+
+    def _one_json(self, line: bytes) -> tuple[bytes | None, ...] | None:
+        try:
+            pairs = json.loads(
+                line.decode("utf-8", "surrogateescape"),
+                object_pairs_hook=_Pairs,
+                parse_int=str,
+                parse_float=str,
+                parse_constant=str,
+            )
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(pairs, _Pairs):
+            return None
+        found = [[value for name, value in pairs if name == wanted] for wanted in self.names]
+        if any(len(values) > 1 or isinstance(value, list) for values in found for value in values):
+            return None  # twice, or nested: every field counts
+        return tuple(_bytes(values[0]) if values else None for values in found)
+
+    def _split(self, line: bytes) -> list[bytes]:
+        text = line.decode("utf-8", "surrogateescape").removeprefix("\ufeff").rstrip("\r\n")
+        try:
+            rows = list(csv.reader([text], delimiter=self.feed.delimiter))
+        except csv.Error:
+            return []
+        return [_bytes(field) or b"" for field in (rows[0] if rows else [])]
+
+    def _whole_fields(self, line: bytes) -> tuple[bytes, ...]:
+        found = {token.strip(BLANK) for token in re.split(rb"[\r%b]" % re.escape(self.feed.delimiter.encode()), line)}
+        if self.feed.format == "csv":
+            found.update(self._split(line))
+        else:
+            found.update(_unescaped(match) for match in JSON_FIELD.finditer(line))
+        return tuple(sorted(found - {b""}))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of a JSON object as they stand, also those of one name."""
+
+
+def _closed(line: bytes, delimiter: str) -> bool:
+    """Tell whether every quote that opens a field ends it before the line does."""
+    d = re.escape(delimiter.encode())
+    field = rb'(?:"(?:[^"]|"")*+"[^%b]*+|(?!")[^%b]*+)' % (d, d)
+    return re.fullmatch(rb"%b(?:%b%b)*+" % (field, d, field), line, re.DOTALL) is not None
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    if match[1] is None:
+        return match[0].strip(BLANK)
+    try:
+        return str(json.loads(b'"%b"' % match[1])).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):
+        return match[1].strip(BLANK)
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else None
