@@ -1,8 +1,8 @@
-"""Erasing persons from protected partitions.
+"""Erasing persons from protected partitions, and which partitions held them.
 
 What a partition holds of the persons is a step of the erasure, by the partition and the digest of its manifest,
 recorded before anything is cut: when the files are gone, it alone tells which datasets were made from rows of them
-(`cloakhouse.stages.touched`).
+(`touched`).
 The step `protected` is the end. Killed anywhere, the next call goes over all partitions again, which costs the reading
 of one column.
 
@@ -24,7 +24,7 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event
 from cloakhouse.stages.cutting import cut_partition
-from cloakhouse.stages.erase_landed import feeds_of_persons
+from cloakhouse.stages.erase_landed import LANDED, feeds_of_persons
 from cloakhouse.stages.erasure_batch import still
 
 if TYPE_CHECKING:
@@ -56,6 +56,24 @@ def erase_protected(settings: Settings, batch: Batch) -> dict[str, int]:
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
             progress.step(number, len(partitions), "partitions")
     return ended_with(settings, batch, PROTECTED, totals)
+
+
+def touched(settings: Settings, batch: str) -> dict[str, frozenset[str]]:
+    """Return the partitions that held rows of the persons of an erasure, in any delivery, by dataset.
+
+    Also those of which an earlier delivery isn't kept any longer: nobody can tell what was in it.
+    """
+    held: dict[str, set[str]] = {}
+    for step in Erasures(settings.database).steps(batch):
+        zone, _, place = step.step.partition(" ")
+        if zone in (LANDED, PROTECTED) and place and (step.content.get("rows") or step.content.get("lines")):
+            dataset, partition = place.split("/")[:2]
+            held.setdefault(dataset, set()).add(partition)
+    for contract in feeds_of_persons(settings):
+        for partition, revisions in Catalogue(settings.database).deliveries(contract.name).items():
+            if any(delivery.expired_at is not None for delivery in revisions[:-1]):
+                held.setdefault(contract.name, set()).add(partition)
+    return {dataset: frozenset(partitions) for dataset, partitions in held.items()}
 
 
 def told(settings: Settings, zone: str, contract: Contract, partition: ProtectedPartition, batch: Batch) -> Event:

@@ -7,13 +7,13 @@ record that is a whole line at fault goes by every whole field that it has.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract
+from cloakhouse.lake.recut import Going
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
@@ -43,31 +43,23 @@ def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
             step = f"{QUARANTINE} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
             subjects = recogniser(settings, contract, still(settings, batch), batch.names)
             noted = partial(found, erasures, batch, step, by)
-            going = QuarantinedRows.of(contract, subjects)
-            cut = cut_list(settings, contract, partition, QUARANTINE, COLUMNS, going, by, noted)
+            columns, going = quarantine_rows(contract, subjects)
+            cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
     return ended_with(settings, batch, QUARANTINE, totals)
 
 
-@dataclass(frozen=True)
-class QuarantinedRows:
-    """Tells which quarantined rows go."""
+def quarantine_rows(contract: Contract, subjects: RawSubjects) -> tuple[tuple[str, ...], Going]:
+    """Return the columns that tell which quarantined rows of a feed go, and what tells it from them."""
+    assert contract.feed is not None
+    fields = RawFields(contract, contract.feed, tuple(column.name for column in subjects.columns))
 
-    fields: RawFields
-    subjects: RawSubjects
-
-    @classmethod
-    def of(cls, contract: Contract, subjects: RawSubjects) -> QuarantinedRows:
-        """Return what tells it for one feed."""
-        assert contract.feed is not None
-        names = tuple(column.name for column in subjects.columns)
-        return cls(RawFields(contract, contract.feed, names), subjects)
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.BooleanArray:
-        """Return which rows of `batch`, with COLUMNS, go."""
+    def going(batch: pa.RecordBatch) -> pa.BooleanArray:
         rows = zip(batch.column("column").to_pylist(), batch.column("record").to_pylist(), strict=True)
-        read = [self.fields.of_record(record or b"", bool(column)) for column, record in rows]
-        wanted = [[fields[place] for fields, _ in read] for place in range(len(self.fields.names))]
+        read = [fields.of_record(record or b"", bool(column)) for column, record in rows]
+        wanted = [[values[place] for values, _ in read] for place in range(len(fields.names))]
         columns = tuple(pa.array(values, pa.binary()) for values in wanted)
         doubtful = tuple((number, whole) for number, (_, whole) in enumerate(read) if whole)
-        return pa.array(self.subjects.whose(Fields(columns, doubtful)).goes)
+        return pa.array(subjects.whose(Fields(columns, doubtful)).goes)
+
+    return COLUMNS, going
