@@ -37,12 +37,11 @@ from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
 from cloakhouse.stages import erasure_worklist
 from cloakhouse.stages.auditing import event
-from cloakhouse.stages.erase_derived import DERIVED, LATE, erase_derived
+from cloakhouse.stages.erase_derived import DERIVED, LATE, erase_derived, touched_by
 from cloakhouse.stages.erasure_attack import ABOVE_CHANCE, attack_after
 from cloakhouse.stages.erasure_batch import Batch, drop_abandoned, drop_list, open_batch
 from cloakhouse.stages.erasure_certificate import certify
 from cloakhouse.stages.sweep import require_clean, sweep
-from cloakhouse.stages.touched import touched_by
 from cloakhouse.stages.version_changes import operator
 
 CUT, RENEW, PROVE = "cut", "renew", "prove"

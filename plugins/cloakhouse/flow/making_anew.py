@@ -13,19 +13,17 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cloakhouse.contracts.model import Contract, Kind
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, StageError
 from cloakhouse.flow.environment import airflow_home, prepare
-from cloakhouse.flow.submit import Job, run_job
+from cloakhouse.flow.submit import CONNECTION, Cluster, Job, cluster_at, run_job
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.ledger.versions import DatasetVersion, VersionRegister, VersionState
 from cloakhouse.settings import Settings
 
-CONNECTION = "spark"  # Airflow's connection with the Spark master, as the operator of the DAGs takes it
 REFUSALS = ("access.budget", "validation", "contract", "not-found", "withdrawn", "gone")  # codes, or their first part
 MOVED = "stage.overtaken"  # somebody asked for an erasure meanwhile, or called one off
 ATTEMPTS = 3
@@ -43,14 +41,6 @@ except AirflowNotFoundException:
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Where Spark runs: the master's URL, and the file of the cluster's properties (see `Job.cluster`)."""
-
-    master: str = "local[*]"
-    properties: Path | None = None
-
-
-@dataclass(frozen=True)
 class Anew:
     """What became of a dataset: the version that was made anew, or None and why not (a code)."""
 
@@ -65,7 +55,7 @@ class Anew:
 
 
 def make_anew(settings: Settings, dataset: str, cluster: Cluster) -> Anew:
-    """Make `dataset` anew from what stands now and return what became of it; if it was already, the version that stands.
+    """Make `dataset` anew from what stands now and return what became of it; a version that stands already stays.
 
     Raises StageError, StorageError, KeyServiceError, AccessRefused, MissingDependency.
     """
@@ -149,15 +139,6 @@ def cluster_of(settings: Settings) -> Cluster:
     except (ValueError, IndexError):
         raise _unasked(f"no answer, exit code {asked.returncode}") from None
     return cluster_at(host, port, extra)
-
-
-def cluster_at(host: str | None, port: int | str | None, extra: Any) -> Cluster:
-    """Return the cluster that a connection of Airflow's names; the local one for a connection without a host."""
-    if not host:
-        return Cluster()
-    properties = extra.get("properties") if isinstance(extra, dict) else None
-    master = f"{host}:{port}" if port else str(host)
-    return Cluster(master, Path(properties) if properties else None)
 
 
 def _unasked(found: str) -> StageError:

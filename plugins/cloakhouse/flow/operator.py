@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from cloakhouse.flow.submit import Job, end_running_jobs, run_job
+from cloakhouse.flow.submit import CONNECTION, Cluster, Job, cluster_at, end_running_jobs, run_job
 from cloakhouse.flow.tasks import explained
 from cloakhouse.settings import Settings
-
-LOCAL = "local[*]"
 
 
 class SparkJobOperator(BaseOperator):  # type: ignore[misc]
@@ -26,7 +23,7 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
 
     template_fields: Sequence[str] = ("request",)
 
-    def __init__(self, *, dataset: str, job: str, request: Any, connection_id: str = "spark", **kwargs: Any) -> None:
+    def __init__(self, *, dataset: str, job: str, request: Any, connection_id: str = CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.job = job
@@ -45,18 +42,16 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
         settings = Settings.from_environment()
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else 4 * 3600.0
         arguments = ("--request", self.request["path"], "--sha256", self.request["sha256"])
-        master, cluster = self._cluster()
-        return run_job(Job(self.job, arguments, master, limit, cluster), settings)
+        cluster = connected(self.connection_id)
+        return run_job(Job(self.job, arguments, cluster.master, limit, cluster.properties), settings)
 
-    def _cluster(self) -> tuple[str, Path | None]:
-        from airflow.sdk import Connection
 
-        try:
-            connection = Connection.get(self.connection_id)
-        except AirflowNotFoundException:
-            return LOCAL, None
-        if not connection.host:
-            return LOCAL, None
-        properties = connection.extra_dejson.get("properties")
-        master = f"{connection.host}:{connection.port}" if connection.port else str(connection.host)
-        return master, Path(properties) if properties else None
+def connected(connection_id: str = CONNECTION) -> Cluster:
+    """Return the cluster of an Airflow connection, the local one where there is no such connection; for tasks."""
+    from airflow.sdk import Connection
+
+    try:
+        connection = Connection.get(connection_id)
+    except AirflowNotFoundException:
+        return Cluster()
+    return cluster_at(connection.host, connection.port, connection.extra_dejson)

@@ -23,8 +23,17 @@ from cloakhouse.settings import Settings
 
 JAVA_FLOOR = 17
 KILL_AFTER_S = 20
+CONNECTION = "spark"  # Airflow's connection with the Spark master
 _RUNNING: set[subprocess.Popen[Any]] = set()  # jobs of this process, so that a signal can end them
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where Spark runs: the master's URL, and the file of the cluster's properties (see `Job.cluster`)."""
+
+    master: str = "local[*]"
+    properties: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,15 @@ class Job:
     master: str = "local[*]"
     timeout_s: float = 4 * 3600
     cluster: Path | None = None
+
+
+def cluster_at(host: str | None, port: int | str | None, extra: Any) -> Cluster:
+    """Return the cluster that a connection of Airflow's names; the local one for a connection without a host."""
+    if not host:
+        return Cluster()
+    properties = extra.get("properties") if isinstance(extra, dict) else None
+    master = f"{host}:{port}" if port else str(host)
+    return Cluster(master, Path(properties) if properties else None)
 
 
 def check_java(environment: Mapping[str, str] | None = None) -> None:

@@ -36,12 +36,26 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded
 from cloakhouse.stages.derived import Standing, Touched, Trace, derived_datasets, standing, trace
+from cloakhouse.stages.erase_protected import touched
 from cloakhouse.stages.erasure_batch import Batch, still
 from cloakhouse.stages.version_changes import Operator, operator
 
 DERIVED, LATE = "derived", "late"  # passes
 LOCK_WAIT_S = 3600.0  # a synthesis may take that long
 KINDS = ("views", "models", "rows", "evidence", "manifests")
+
+
+def touched_by(settings: Settings, batch: Batch) -> Touched:
+    """Return the partitions that held rows of persons of `batch`, by protected dataset.
+
+    Steps of all open erasures count: one that was killed may have cut what this one asks for, and not looked further.
+    """
+    found: dict[str, frozenset[str]] = {}
+    names = {batch.name} | {erasure.batch for erasure in Erasures(settings.database).all(open_only=True)}
+    for name in sorted(names):
+        for dataset, partitions in touched(settings, name).items():
+            found[dataset] = found.get(dataset, frozenset()) | partitions
+    return found
 
 
 def clean_manifests(settings: Settings, touched: Touched) -> frozenset[str]:
