@@ -44,6 +44,14 @@ def selection_options(command: Command) -> Command:
     return columns(where(command))
 
 
+def subject_file_options(command: Command) -> Command:
+    """Add what commands take that read a file of persons."""
+    skip = click.option("--skip-unreadable", is_flag=True, help="Pass over lines that name nobody; they are counted.")
+    matches = click.option("--all-matches", is_flag=True, help="Take all persons who have had an identifier.")
+    column = click.option("--column", metavar="NAME", help="What the lines are, where the file's first doesn't say it.")
+    return skip(matches(column(command)))
+
+
 def feed_options(command: Command) -> Command:
     """Add `--weeks` and `--seed`, which say what sample feed to make."""
     seed = click.option("--seed", type=click.IntRange(min=0), default=FIRST_SEED, show_default=True, help="Seed.")

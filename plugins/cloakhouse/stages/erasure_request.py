@@ -34,27 +34,12 @@ from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.settings import Settings
 from cloakhouse.stages.authority import asked, refusals_recorded
 from cloakhouse.stages.erasure_batch import PREFIX, Batch, drop_abandoned, drop_list, write_list
-from cloakhouse.stages.subject_file import Lines, Named, read_subjects
+from cloakhouse.stages.subject_file import Lines, Named, Tolerance, read_subjects
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import LookedUp, look_up, names_of, union
 from cloakhouse.tokens.subjects import RIGHTS_TYPE
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What a request goes on with.
-
-    Attributes:
-        skip_unreadable: lines that name nobody are passed over.
-        all_matches: an identifier that several persons have had means all of them.
-        also_unknown: persons whom the lake doesn't know get a tombstone.
-        column: of a file without a header.
-    """
-
-    skip_unreadable: bool = False
-    all_matches: bool = False
-    also_unknown: bool = False
-    column: str | None = None
+__all__ = ["Chosen", "Tolerance", "choose", "nobody", "request", "whole_file"]
 
 
 @dataclass(frozen=True)
@@ -164,7 +149,7 @@ def nobody(path: Path, chosen: Chosen) -> NotFound:
         expected="at least one person whom the lake knows and whom no hold keeps",
         found=f"{counts['unknown']:,} unknown, {counts['held']:,} held",
         not_done="nothing was requested",
-        remedy="correct the identifiers; --also-unknown gives unknown persons a tombstone; holds have to be lifted first",
+        remedy="correct the identifiers; --also-unknown gives unknown persons a tombstone; holds must be lifted first",
     )
 
 

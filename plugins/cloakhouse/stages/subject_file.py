@@ -49,6 +49,23 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """What a request by a file of persons goes on with.
+
+    Attributes:
+        skip_unreadable: lines that name nobody are passed over.
+        all_matches: an identifier that several persons have had means all of them.
+        also_unknown: persons whom the lake doesn't know get a tombstone.
+        column: of a file without a header.
+    """
+
+    skip_unreadable: bool = False
+    all_matches: bool = False
+    also_unknown: bool = False
+    column: str | None = None
+
+
 @dataclass
 class Lines:
     """Lines of one kind: how many, and the numbers of the first ones."""

@@ -17,18 +17,25 @@ from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
 from cloakhouse.stages.authority import asked, refusals_recorded
-from cloakhouse.stages.erasure_request import Tolerance, whole_file
+from cloakhouse.stages.erasure_request import whole_file
+from cloakhouse.stages.subject_file import Tolerance
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import union
 
 
 @dataclass(frozen=True)
 class Held:
-    """What became of a file of persons: how many it names, whose hold changed, and lines of nobody known."""
+    """What became of a file of persons.
+
+    Attributes:
+        persons: how many it names, also such as the lake doesn't know.
+        changed: of them, whose hold changed.
+        missed: lines with another identifier that no customer master has: whoever they mean isn't held.
+    """
 
     persons: int
     changed: int
-    unknown: int
+    missed: int
 
 
 def place(settings: Settings, path: Path, reason: str, tolerance: Tolerance) -> Held:
@@ -53,7 +60,7 @@ def _change(settings: Settings, action: Action, path: Path, reason: str, toleran
             raise _nobody(path)
     holds, told = SubjectHolds(settings.database), replace(event, count=len(persons))
     changed = holds.place(persons, told) if action is Action.HOLD_SUBJECT else holds.lift(persons, told)
-    return Held(len(persons), changed, found.unknown.count)
+    return Held(len(persons), changed, found.unknown.count - len(found.unknown_persons))
 
 
 def _nobody(path: Path) -> NotFound:
