@@ -29,7 +29,8 @@ from typing import Any
 
 from cloakhouse.contracts.model import Kind
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.flow.making_anew import Cluster, cluster_of, make_anew
+from cloakhouse.flow.making_anew import cluster_of, make_anew
+from cloakhouse.flow.submit import Cluster
 from cloakhouse.keys.files import locked
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.erasure_model import Erasure, ErasureState
@@ -153,7 +154,7 @@ class _Work:
         with self._step("sweep") as done:
             if done is None:
                 findings = sweep(self._settings, self.batch)
-                require_clean(findings)
+                require_clean(findings, self._name)
                 self._record("sweep", findings.as_dict())
         contracts = load_contracts(self._settings.contracts)
         for dataset, version in made_anew(self._settings, self._name).items():

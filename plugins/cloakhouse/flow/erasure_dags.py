@@ -44,7 +44,7 @@ def build_erasure_dags() -> dict[str, DAG]:
     return {dag.dag_id: dag}
 
 
-@task_group(group_id="erase")
+@task_group(group_id="erase")  # type: ignore[untyped-decorator]
 def _erase(batch: Any) -> None:
     one_at_a_time = {"retries": 3, "max_active_tis_per_dagrun": 1}
     cut = reference_task("cut", **one_at_a_time)(tasks.cut)(batch)

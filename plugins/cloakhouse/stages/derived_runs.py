@@ -53,7 +53,7 @@ def runs_of(store: ObjectStore, dataset: str) -> Iterator[Run]:
             answers.append(Run(ref, content["fingerprint"], content, (), _paths(content["files"]), (ref.path,)))
     for ref, content in _manifests(store, f"synthetic/{dataset}", "/synthesis-"):
         if content["kind"] == "synthesis":
-            views = (*_paths(content["training"]["files"]), *_paths(content["holdout"]["files"]))
+            views = _paths([*_side(content, "training"), *_side(content, "holdout")])
             found = tuple(evidence.get(ref.path, ()))
             yield Run(ref, content["fingerprint"], content, views, _paths(content["files"]), found)
     yield from answers
@@ -64,6 +64,10 @@ def _manifests(store: ObjectStore, folder: str, name: str) -> Iterator[tuple[Man
         digest = hashlib.sha256(store.read(path)).hexdigest()
         ref = ManifestRef(path, digest if path.endswith(f"-{digest[:16]}.json") else "of other bytes")
         yield ref, read_manifest(store, ref)
+
+
+def _side(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return list(content.get(name, {}).get("files", ()))
 
 
 def _paths(items: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,48 +1,23 @@
-"""Erasing persons from what was made of their rows: versions, runs, models, training views, evidence.
+"""Erasing persons from what was made of their rows, in all derived datasets: what goes of each, and what is made anew.
 
-Dataset by dataset, under the locks of its synthesis and of its publication, so that neither is at work meanwhile:
-
-1. what goes is found (`cloakhouse.stages.derived`), and recorded as the step `<pass>/<dataset>/found` before anything
-   changes, so that it is known after a kill;
-2. versions that go and could be read are withdrawn, the oldest first, with the reason `erasure <batch>`;
-3. objects are deleted: training rows and hold-outs first, those of releases that may stand, too; then synthesizers,
-   rows, evidence and reports; the manifest of a run at last, since by it the rest is found again;
-4. a version whose files are gone becomes `collected`, as after the collector. One that somebody holds stays withdrawn,
-   its released files and evidence stay until the hold is lifted, and the step says so; its views and model go;
-5. the step `<pass>/<dataset>` is recorded.
-
-Releases stay: they tell every later reader what became of a version. They list files, digests and counts over all
-units. A second pass, before the closing search, takes what came in while the first was at work.
+Releases under a guarantee are judged together, then dataset by dataset is searched and emptied
+(`cloakhouse.stages.emptying`). A second pass, before the closing search, takes what came in during the first.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
-
-import pyarrow as pa
-
-from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.keys.files import locked
-from cloakhouse.lake.releases import Release
-from cloakhouse.lake.store.opening import open_store
-from cloakhouse.ledger.audit_event import Action, Event
+from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.erasures import Erasures
-from cloakhouse.ledger.versions import DatasetVersion, VersionRegister, VersionState
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
-from cloakhouse.stages.auditing import event, failures_recorded
-from cloakhouse.stages.derived import Standing, Touched, Trace, derived_datasets, standing, trace
+from cloakhouse.stages.auditing import event
+from cloakhouse.stages.derived import Touched, derived_datasets, standing
+from cloakhouse.stages.emptying import Emptying
 from cloakhouse.stages.erase_protected import touched
 from cloakhouse.stages.erasure_batch import Batch, still
-from cloakhouse.stages.version_changes import Operator, operator
 
 DERIVED, LATE = "derived", "late"  # passes
-LOCK_WAIT_S = 3600.0  # a synthesis may take that long
-KINDS = ("views", "models", "rows", "evidence", "manifests")
 
 
 def touched_by(settings: Settings, batch: Batch) -> Touched:
@@ -84,7 +59,7 @@ def erase_derived(settings: Settings, batch: Batch, touched: Touched, name: str 
     names = derived_datasets(settings)
     progress, gone = Progress.of("erase", batch.name), []
     for number, dataset in enumerate(names, start=1):
-        found = _Dataset(settings, batch, dataset, name, touched, persons, clean, stands).erase()
+        found = Emptying(settings, batch, dataset, name, touched, persons, clean, stands).erase()
         gone += [found] if found else []
         progress.step(number, len(names), "derived datasets")
     renew = sorted(one["dataset"] for one in gone if one["renew"])
@@ -97,169 +72,3 @@ def erase_derived(settings: Settings, batch: Batch, touched: Touched, name: str 
     by = event(settings, Action.ERASE, name, count=len(gone), reason=batch.reason, facts={"batch": batch.name})
     erasures.done(batch.name, name, content, by)
     return list(erasures.step(batch.name, name).content["renew"])  # type: ignore[union-attr]  # recorded just now
-
-
-@dataclass
-class _Dataset:
-    """Steps 1 to 5 for one dataset."""
-
-    settings: Settings
-    batch: Batch
-    dataset: str
-    name: str
-    touched: Touched
-    persons: pa.Array
-    clean: Collection[str]
-    stands: Standing
-    deleted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-
-    def __post_init__(self) -> None:
-        self.store = open_store(self.settings)
-        self.erasures = Erasures(self.settings.database)
-        self.register = VersionRegister(self.settings.database)
-
-    def erase(self) -> Mapping[str, Any] | None:
-        """Return what was found and removed; None when there was nothing."""
-        if (step := self.erasures.step(self.batch.name, f"{self.name}/{self.dataset}")) is not None:
-            return step.content
-        begun = self.erasures.step(self.batch.name, f"{self.name}/{self.dataset}/found")
-        if begun is None and not self._concerned() and not self._trace():
-            return None  # without waiting for a synthesis that has nothing to do with it
-        with self._locked(), failures_recorded(self.settings, self._event(0)):
-            found = self._trace()
-            if begun is None and not found:
-                return None
-            if begun is None:
-                self._done("found", _counts(self.dataset, found), self._event(len(found.versions)))  # 1
-            held = self._remove(found)
-            first = self.erasures.step(self.batch.name, f"{self.name}/{self.dataset}/found")
-            assert first is not None
-            content = _together(first.content, _counts(self.dataset, found), self.deleted, held)
-            self._done("", content, self._event(sum(content["objects"].values())))  # 5
-        return content
-
-    def _concerned(self) -> bool:
-        """Return whether a run that is at work now may be reading rows of the persons."""
-        contract = load_contracts(self.settings.contracts).get(self.dataset)
-        return contract is not None and any(self.touched.get(source) for source in contract.sources)
-
-    def _trace(self) -> Trace:
-        if not len(self.persons):
-            return Trace(self.dataset)
-        return trace(self.settings, self.dataset, self.touched, self.persons, self.clean, self.stands)
-
-    def _locked(self) -> contextlib.AbstractContextManager[Any]:
-        stack = contextlib.ExitStack()
-        for name in (f"{self.dataset}-synthesis", self.dataset):
-            lock = self.settings.locks / f"{name}.lock"
-            stack.enter_context(locked(lock, LOCK_WAIT_S, f"erasing what was made from {self.dataset}"))
-        return stack
-
-    def _remove(self, found: Trace) -> list[str]:
-        """Do steps 2 to 4; return the names of versions whose files are held."""
-        acting = _acting(self.settings, self.batch) if found.versions else None
-        for version in found.published:  # 2
-            assert acting is not None
-            acting.withdraw(self.dataset, version.version, acting.by.reason)
-        for run in (*found.runs, *found.bare):  # 3
-            self._delete("views", run.views)
-        held = self._holding(found, acting)
-        sheltered = {path for version, release in found.versions if version.name in held for path in _of(release)}
-        self._delete("models", self._models(found))
-        for version, release in found.versions:
-            if version.name not in held:
-                self._delete("rows", (entry.path for entry in release.files))
-                self._delete("evidence", [*self._reports(version), release.evidence.path])
-        for run in found.runs:
-            if run.manifest.path not in sheltered:
-                self._delete("rows", run.files)
-                self._delete("evidence", (path for path in run.evidence if path != run.manifest.path))
-                self._delete("manifests", [run.manifest.path])
-        for version, _ in found.versions:  # 4
-            if version.name not in held and acting is not None:
-                self.register.collected(self.dataset, version.version, acting.by)
-        return sorted(held)
-
-    def _holding(self, found: Trace, acting: Operator | None) -> set[str]:
-        """Return the names of versions whose files somebody holds; the others are condemned: nobody can any more."""
-        held = set()
-        for version, _ in found.versions:
-            assert acting is not None
-            over = version.state is VersionState.COLLECTED
-            if not over and not self.register.condemn(self.dataset, version.version, acting.by):
-                held.add(version.name)
-        return held
-
-    def _models(self, found: Trace) -> Iterator[str]:
-        """Yield the synthesizers that were fitted for what goes."""
-        kept = {run.fingerprint[:16] for run in found.bare}
-        stems = {run.fingerprint[:16] for run in found.runs} | {v.fingerprint[:16] for v, _ in found.versions}
-        for info in list(self.store.list(f"models/{self.dataset}")):
-            if info.path.rpartition("/")[2].split("-")[0] in stems - kept:
-                yield info.path
-
-    def _reports(self, version: DatasetVersion) -> Iterator[str]:
-        for info in list(self.store.list(f"evidence/{self.dataset}/reports")):
-            if info.path.rpartition("/")[2].startswith(f"{version.version:08d}-"):
-                yield info.path
-
-    def _delete(self, kind: str, paths: Iterable[str]) -> None:
-        for path in paths:
-            self.deleted[kind] += self.store.delete(path)
-
-    def _event(self, count: int) -> Event:
-        what = {"dataset": self.dataset, "count": count, "reason": self.batch.reason}
-        return event(self.settings, Action.ERASE, self.dataset, **what, facts={"batch": self.batch.name})  # type: ignore[arg-type]
-
-    def _done(self, step: str, content: Mapping[str, Any], by: Event) -> None:
-        full = f"{self.name}/{self.dataset}" + (f"/{step}" if step else "")
-        self.erasures.done(self.batch.name, full, content, replace(by, facts={**by.facts, "step": full}))
-
-
-def _acting(settings: Settings, batch: Batch) -> Operator:
-    made = operator(settings)
-    return replace(made, by=replace(made.by, reason=f"erasure {batch.name}"))
-
-
-def _of(release: Release) -> tuple[str, str]:
-    return release.source.path, release.evidence.path
-
-
-def _counts(dataset: str, found: Trace) -> dict[str, Any]:
-    """Return what was found of a dataset, as counts and numbers of versions."""
-    return {
-        "dataset": dataset,
-        "versions": [version.version for version, _ in found.versions],
-        "withdrawn": [version.version for version in found.published],
-        "kept": [version.version for version in found.kept],
-        "runs": len(found.runs) + len(found.bare),
-        "renew": found.newest,
-        "objects": {
-            "views": sum(len(run.views) for run in (*found.runs, *found.bare)),
-            "models": 0,  # told as they go
-            "rows": len({path for run in found.runs for path in run.files} | _released(found)),
-            "evidence": sum(len(run.evidence) for run in found.runs),
-            "manifests": len(found.runs),
-        },
-    }
-
-
-def _released(found: Trace) -> set[str]:
-    return {entry.path for _, release in found.versions for entry in release.files}
-
-
-def _together(
-    first: Mapping[str, Any], now: Mapping[str, Any], deleted: Mapping[str, int], held: list[str]
-) -> dict[str, Any]:
-    """Return what one dataset's step records: what was found before a kill and after it, and what went."""
-    numbers = {name: sorted({*first[name], *now[name]}) for name in ("versions", "withdrawn", "kept")}
-    objects = {kind: max(first["objects"][kind], deleted[kind]) for kind in KINDS}
-    renew = bool(first["renew"] or now["renew"])
-    return {
-        **first,
-        **numbers,
-        "runs": max(first["runs"], now["runs"]),
-        "renew": renew,
-        "objects": objects,
-        "held": held,
-    }
