@@ -1,7 +1,8 @@
 """Erasing persons from quarantine, where rows lie as they were delivered: recognised as raw lines are.
 
-A record that parsing set aside for one column's fault holds the declared columns and goes by its subject's column; a
-record that is a whole line at fault goes by every whole field that it has.
+A record that parsing set aside for one column's fault holds the declared columns and goes by its subject's column. A
+record that is a whole line goes as it does in landing (`cloakhouse.stages.raw_fields`), by the header of its delivery;
+when that isn't kept any longer, every whole field counts.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.model import Contract, Feed
+from cloakhouse.lake.landed import LandedObject, opened
+from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.recut import Going
-from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audited_keys import open_ring
+from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
 from cloakhouse.stages.cutting import QUARANTINE, cut_list
 from cloakhouse.stages.erase_landed import feeds_of_persons, recogniser
 from cloakhouse.stages.erase_protected import ended_with, found, told
 from cloakhouse.stages.erasure_batch import still
+from cloakhouse.stages.landed_lines import header_of, plaintext
 from cloakhouse.stages.raw_fields import Fields, RawFields
 from cloakhouse.stages.raw_subjects import RawSubjects
 
@@ -43,16 +49,18 @@ def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
             step = f"{QUARANTINE} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
             subjects = recogniser(settings, contract, still(settings, batch), batch.names)
             noted = partial(found, erasures, batch, step, by)
-            columns, going = quarantine_rows(contract, subjects)
+            columns, going = quarantine_rows(settings, contract, partition, subjects)
             cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
     return ended_with(settings, batch, QUARANTINE, totals)
 
 
-def quarantine_rows(contract: Contract, subjects: RawSubjects) -> tuple[tuple[str, ...], Going]:
-    """Return the columns that tell which quarantined rows of a feed go, and what tells it from them."""
-    assert contract.feed is not None
-    fields = RawFields(contract, contract.feed, tuple(column.name for column in subjects.columns))
+def quarantine_rows(
+    settings: Settings, contract: Contract, partition: ProtectedPartition, subjects: RawSubjects
+) -> tuple[tuple[str, ...], Going]:
+    """Return the columns that tell which quarantined rows of a partition go, and what tells it from them."""
+    names = tuple(column.name for column in subjects.columns)
+    fields = RawFields(contract, _feed(contract), names, _header(settings, contract, partition))
 
     def going(batch: pa.RecordBatch) -> pa.BooleanArray:
         rows = zip(batch.column("column").to_pylist(), batch.column("record").to_pylist(), strict=True)
@@ -63,3 +71,20 @@ def quarantine_rows(contract: Contract, subjects: RawSubjects) -> tuple[tuple[st
         return pa.array(subjects.whose(Fields(columns, doubtful)).goes)
 
     return COLUMNS, going
+
+
+def _header(settings: Settings, contract: Contract, partition: ProtectedPartition) -> bytes:
+    """Return the header of the delivery that the partition was made from; nothing when that isn't kept any longer."""
+    store = open_store(settings)
+    for delivery in Catalogue(settings.database).deliveries(contract.name).get(partition.partition, []):
+        if delivery.sha256 == partition.delivery_sha256 and delivery.expired_at is None:
+            content = read_manifest(store, delivery.manifest, "delivery")
+            target = LandedObject(contract.name, partition.partition, content["object"])
+            with opened(store, target, open_ring(settings)) as stream:
+                return header_of(plaintext(stream, _feed(contract)), _feed(contract))
+    return b""
+
+
+def _feed(contract: Contract) -> Feed:
+    assert contract.feed is not None
+    return contract.feed

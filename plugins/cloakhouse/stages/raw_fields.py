@@ -2,8 +2,12 @@
 
 A block is read as a whole where every line of it is one sound record. Where it isn't, it is halved down to a few
 lines, which are looked at one by one. A line whose columns can't be told apart (another number of fields, a quote left
-open, a carriage return inside, no JSON object) gives every whole field that it has, so that a person is found in it
-wherever the identifier stands; never a part of a field.
+open, a carriage return inside, no JSON object) gives whole fields, never a part of one:
+
+- of CSV, those where a field more or less may have put one of the wanted columns; of JSON, those behind its name;
+- every other one of LONG bytes or more. A shorter one, such as `7`, says nothing where it can't be meant.
+
+Without a header nobody knows where columns stand, and every field counts.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from cloakhouse.contracts.model import Contract, Feed
 from cloakhouse.stages.lines import LOOSE_RETURN
 from cloakhouse.stages.parsing import JSON_NATIVE, SEPARATOR, TOP_LEVEL_NULL, TYPES, _one_a_line
 
+LONG = 6  # bytes of a field that names a person wherever it stands
 FEW = 16  # lines that are looked at one by one
 JSON_FIELD = re.compile(rb'"((?:[^"\\]|\\.)*)"?|[^\s,:{}\[\]"]+')
 BLANK = b' \t\r\n"\xef\xbb\xbf\x00'
@@ -147,6 +152,13 @@ class RawFields:
         return tuple(fields[place] or None for place in places)
 
     def _one_json(self, line: bytes) -> tuple[bytes | None, ...] | None:
+        found = self._values(line)
+        if found is None or any(len(values) > 1 for values in found):
+            return None  # no object; or a name twice, or with several values
+        return tuple(_bytes(values[0]) if values else None for values in found)
+
+    def _values(self, line: bytes) -> list[list[Any]] | None:
+        """Return the values of each wanted name in a JSON object, also those of arrays and objects in it."""
         try:
             pairs = json.loads(
                 line.decode("utf-8", "surrogateescape"),
@@ -155,14 +167,11 @@ class RawFields:
                 parse_float=str,
                 parse_constant=str,
             )
+            if isinstance(pairs, _Pairs):
+                return [[leaf for name, v in pairs if name == wanted for leaf in _leaves(v)] for wanted in self.names]
         except (ValueError, RecursionError):
-            return None
-        if not isinstance(pairs, _Pairs):
-            return None
-        found = [[value for name, value in pairs if name == wanted] for wanted in self.names]
-        if any(len(values) > 1 or isinstance(value, list) for values in found for value in values):
-            return None  # twice, or nested: every field counts
-        return tuple(_bytes(values[0]) if values else None for values in found)
+            pass
+        return None
 
     def _split(self, line: bytes) -> list[bytes]:
         text = line.decode("utf-8", "surrogateescape").removeprefix("\ufeff").rstrip("\r\n")
@@ -173,16 +182,48 @@ class RawFields:
         return [_bytes(field) or b"" for field in (rows[0] if rows else [])]
 
     def _whole_fields(self, line: bytes) -> tuple[bytes, ...]:
-        found = {token.strip(BLANK) for token in re.split(rb"[\r%b]" % re.escape(self.feed.delimiter.encode()), line)}
-        if self.feed.format == "csv":
-            found.update(self._split(line))
-        else:
-            found.update(_unescaped(match) for match in JSON_FIELD.finditer(line))
+        """Return the whole fields of a line whose columns can't be told apart that may name a person."""
+        if self.feed.format != "csv":
+            return self._members(line)
+        found: set[bytes] = set()
+        for part in line.strip(b"\r\n").split(b"\r"):
+            split = [token.strip(BLANK) for token in part.split(self.feed.delimiter.encode())]
+            for fields in (split, self._split(part)):
+                found.update(field for field in fields if len(field) >= LONG or not self.header)
+                found.update(field for place in self._places(len(fields)) for field in fields[place])
+        return tuple(sorted(found - {b""}))
+
+    def _places(self, count: int) -> Iterator[slice]:
+        """Yield where the wanted columns may stand in a line of `count` fields."""
+        columns = self._split(self.header)
+        for at in (columns.index(name.encode()) for name in self.names if name.encode() in columns):
+            moved = at + count - len(columns)
+            yield slice(max(min(at, moved), 0), max(at, moved) + 1)
+
+    def _members(self, line: bytes) -> tuple[bytes, ...]:
+        values, behind = self._values(line), b""
+        found = {_bytes(leaf) or b"" for leaves in values or () for leaf in leaves}
+        for match in JSON_FIELD.finditer(line):
+            field = _unescaped(match)
+            if len(field) >= LONG or behind.decode("utf-8", "replace") in self.names:
+                found.add(field)
+            behind = field
         return tuple(sorted(found - {b""}))
 
 
 class _Pairs(list[tuple[str, Any]]):
     """The members of a JSON object as they stand, also those of one name."""
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, _Pairs):
+        for _, inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
 
 
 def _closed(line: bytes, delimiter: str) -> bool:
