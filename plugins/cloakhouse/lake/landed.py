@@ -133,6 +133,17 @@ def _rewrapped(handle: int, path: Path, target: LandedObject, ring: KeyRing) -> 
     return stale
 
 
+def key_version(store: ObjectStore, target: LandedObject) -> int:
+    """Return the version of its dataset key that the landed file `target` needs. Opens no key. Raises IntegrityError,
+    KeyServiceError (`key.format`), StorageError."""
+    with _reading(target):
+        path = store.fetched(target.path)
+        source = path.open("rb", buffering=0)
+    with source:
+        slot = _slot(slots.read(source.fileno(), path), source.fileno(), target)
+        return KeyRing.version_of(_wrapped(slot, target))
+
+
 def _reserve(sink: BinaryIO, size: int) -> None:
     try:
         os.posix_fallocate(sink.fileno(), 0, size)

@@ -66,6 +66,7 @@ class LandingRun:
         self._ring = open_ring(settings)
         self._by = event(settings, Action.LAND, contract.name, dataset=contract.name)
         self._known = catalogue.deliveries(contract.name)
+        self._ended = catalogue.expired(contract.name)
         self._landed: list[Delivery] = []
         self._duplicates = 0
         self._seen: Identity | None = None
@@ -133,6 +134,14 @@ class LandingRun:
         revisions = self._known.get(partition, [])
         if revisions and revisions[-1].sha256 == digest:
             raise _AlreadyLanded
+        if partition in self._ended:
+            raise refuse(
+                name,
+                "a partition that the contract still keeps",
+                f"other content for {partition}, whose rows were deleted when their retention had passed",
+                "have the sender stop delivering it; it is not made again",
+                "expired",
+            )
         if revisions and not self._supersede:
             raise refuse(
                 name,
