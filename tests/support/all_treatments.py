@@ -18,6 +18,7 @@ from tests.support.splits import land_in_splits
 
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
+from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.spark_tasks import together
 from cloakhouse.stages.splits import Split
 from cloakhouse.stages.treating import DeliveryTask, splits_for
@@ -257,7 +258,7 @@ class Everything(Lake):
             for split in [Split.whole(d["rows"])] if whole else splits_for(contract, d):
                 tasks.append(DeliveryTask(d["partition"], d["object"], split.rows, folder, split))
         outcomes = together([treater.run(task) for task in tasks])
-        pseudonymize._commit(settings, contract, request, deliveries, outcomes)
+        pseudonymize._commit(settings, contract, request, Pinned(), deliveries, outcomes)
 
 
 def everything(home: Path) -> Everything:

@@ -1,7 +1,7 @@
 """A real installation with the sample feed's first two weeks, protected and validated, copied for each test.
 
 The feed is landed and treated by the stages' own code in this process; only Spark's scheduling is left out, which
-the tests in `tests/spark` are about.
+the tests in `tests/spark` are about. Its contracts ask for no consent, but in `consenting`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +31,9 @@ from cloakhouse.ledger.versions import Selector, VersionRegister
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
+from cloakhouse.stages.consent_feed import feed_register
 from cloakhouse.stages.land import land
+from cloakhouse.stages.pinning import Pinned, listed
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.spark_tasks import together
@@ -41,6 +44,7 @@ from cloakhouse.stages.validate import validate_protected
 from cloakhouse.stages.validate_release import validate_synthetic
 from cloakhouse.stages.version_checks import open_release
 
+CONSENT = re.compile(r"  - property: consent\n    value: \{[^}]*\}\n")
 WEEKS = ("2016-12-26", "2017-01-02")
 SYNTHETIC = "households_synthetic"
 PRIVATE = "baskets_private"
@@ -103,7 +107,8 @@ class House:
             treater.run(DeliveryTask(d["partition"], d["object"], d["rows"], folder.format(d["partition"])))
             for d in deliveries
         ]
-        pseudonymize._commit(settings, contract, request, deliveries, together(outcomes))
+        pinned = Pinned.of(read_manifest(open_store(settings), request))
+        pseudonymize._commit(settings, contract, request, pinned, deliveries, together(outcomes))
 
 
 def planned(
@@ -119,18 +124,39 @@ def planned(
     }
     ensure_roots(settings, roots_of(contract))
     deliveries = [read_manifest(open_store(settings), ManifestRef.of(d)) for d in content["deliveries"]]
-    return request, deliveries, Treater(settings, contract, references)
+    with listed(settings, contract, Pinned.of(content)) as persons:
+        return request, deliveries, Treater(settings, contract, references, persons)
+
+
+def without_consent(settings: Settings) -> Settings:
+    """Return `settings` with copies of their contracts, in the home, that ask for no consent."""
+    folder = settings.home / "contracts"
+    shutil.copytree(settings.contracts, folder)
+    for path in folder.glob("*.yaml"):
+        path.write_text(CONSENT.sub("", path.read_text()))
+    return replace(settings, contracts=folder)
 
 
 @functools.cache
 def protected() -> House:
     """Return the installation with customers and two weeks of transactions landed and protected, none validated."""
-    home = Path(tempfile.mkdtemp(prefix="cloakhouse-tests-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    house = House(Settings.from_environment({}).with_home(home))
+    house = House(without_consent(Settings.from_environment({}).with_home(_folder())))
     write_feed(house.settings.inbox, weeks=range(1, 3), wanted=lambda name: not name.startswith("products"))
     for name in ("customers", "transactions"):
         land(house.settings, house.contracts[name])
+        house.protect(name)
+    return house
+
+
+@functools.cache
+def consenting() -> House:
+    """Return the installation with the shipped contracts: the same feeds landed, the consent register fed, and the rows
+    of persons who allow analytics protected, none validated."""
+    house = House(Settings.from_environment({}).with_home(_folder()))
+    write_feed(house.settings.inbox, weeks=range(1, 3), wanted=lambda name: not name.startswith("products"))
+    for name in ("customers", "transactions"):
+        land(house.settings, house.contracts[name])
+        feed_register(house.settings)
         house.protect(name)
     return house
 

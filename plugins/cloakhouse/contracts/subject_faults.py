@@ -76,6 +76,18 @@ def _check_consent(
         raise _fault(source, "consent", "purpose", expected, f"`{contract.rights.consent.purpose}`")
     if contract.kind is Kind.FEED and contract.rights.subject is None:
         raise _fault(source, "consent", "purpose", "a `subject` whose consent is asked for", "none")
+    if contract.kind is not Kind.FEED and not _of_persons(contract, contracts):
+        expected = "a dataset whose unit is the column that the `subject` of its source names"
+        raise _fault(source, "consent", "purpose", expected, "another unit")
+
+
+def _of_persons(contract: Contract, contracts: Mapping[str, tuple[Contract, Source]]) -> bool:
+    """Return whether the unit of a derived dataset is the person, as its source names persons."""
+    view = contract.query if contract.synthesis is None else contract.synthesis.view
+    if view is None or view.source not in contracts:
+        return False
+    subject = contracts[view.source][0].rights.subject
+    return subject is not None and subject.column == view.unit
 
 
 def _fault(source: Source, name: str, key: str, expected: str, found: str) -> Exception:

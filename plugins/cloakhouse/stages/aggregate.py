@@ -4,8 +4,8 @@
    its refusal, as it was: nothing is read or spent, and no fresh noise is ever drawn for it;
 2. a breakdown whose expected error is known and too large is refused for nothing;
 3. the spend is reserved, and the read recorded, before a row of a person is read; a budget that is gone refuses here;
-4. the source is read partition by partition, and what each unit adds to each cell is summed up. Whatever fails up to
-   here gives the reservation back: no noise was drawn;
+4. the source is read partition by partition, without rows of persons who don't allow the use or were erased, and what
+   each unit adds to each cell is summed up. Whatever fails up to here gives the reservation back: no noise was drawn;
 5. a clip norm or total that isn't known is bought with the first part of the spend (`cloakhouse.privacy.aggregates`);
    when the error turns out too large, that part is committed, the rest is given back, and the refusal is kept;
 6. one Gaussian over all cells; the audit event is recorded; the answer is written encrypted, then its evidence;
@@ -43,9 +43,10 @@ from cloakhouse.stages.asked_query import in_words
 from cloakhouse.stages.auditing import record
 from cloakhouse.stages.authority import asked, refusals_recorded
 from cloakhouse.stages.cells import combined, grid, partial, source_columns
+from cloakhouse.stages.pinning import sieves
 from cloakhouse.stages.query_plan import Plan, lookup_columns, plan, too_fine
 from cloakhouse.stages.reads import reads
-from cloakhouse.stages.sources import read_partitions
+from cloakhouse.stages.view_rights import read_allowed
 
 KIND = "validation"
 LOCK_WAIT_S = 600.0
@@ -172,14 +173,17 @@ def _give_back(ledger: PrivacyLedger, ids: tuple[str, ...], by: Event) -> None:
 
 def _contributions(settings: Settings, store: TableStore, planned: Plan, progress: Progress) -> Contributions:
     query = planned.query
+    passing = sieves(settings, planned.contract, planned.contracts, planned.rights)
     tables = dict(planned.tables)
     for lookup in query.lookups:
         if lookup.dataset not in tables:
             pins = planned.pins[lookup.dataset]
-            tables[lookup.dataset] = pa.concat_tables(read_partitions(settings, store, pins, lookup_columns(lookup)))
+            sieve = passing.get(lookup.dataset)
+            columns = lookup_columns(lookup)
+            tables[lookup.dataset] = pa.concat_tables(read_allowed(settings, store, pins, columns, sieve))
     partials, pins = [], planned.pins[query.source]
     for number, pin in enumerate(pins, start=1):
-        [table] = read_partitions(settings, store, [pin], source_columns(query))
+        [table] = read_allowed(settings, store, [pin], source_columns(query), passing.get(query.source))
         partials.append(partial(query, planned.axes, table, tables, pin.partition))
         progress.step(number, len(pins), "partitions")
     return combined(query, partials, planned.cells)

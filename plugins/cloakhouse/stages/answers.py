@@ -26,6 +26,7 @@ from cloakhouse.privacy.aggregates import Release
 from cloakhouse.settings import Settings
 from cloakhouse.stages.asked_query import in_words, subject_of
 from cloakhouse.stages.auditing import event
+from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.query_plan import Plan
 from cloakhouse.stages.sources import as_refs
 
@@ -157,6 +158,7 @@ def _common(planned: Plan, spends: list[str]) -> dict[str, Any]:
         "code": version("cloakhouse"),
         "query": json.loads(json.dumps({**asdict(planned.query), "until": planned.until}, default=str)),
         "spends": spends,
+        "rights": planned.rights.as_dict(),
         "answered_at": dt.datetime.now(dt.UTC).isoformat(),
     }
 
@@ -179,6 +181,7 @@ def release_content(contract: Contract, evidence: ManifestRef, content: dict[str
         "parents": content["sources"],
         "evidence": evidence.as_dict(),
         "source": evidence.as_dict(),
+        "rights": content.get("rights", {}),
         "card": _card(contract, content),
     }
 
@@ -196,6 +199,7 @@ def _card(contract: Contract, content: dict[str, Any]) -> dict[str, Any]:
             "library": mechanism["library"],
             "query": in_words(contract.query) if contract.query else "",
             "sources": {name: len(partitions) for name, partitions in content["sources"].items()},
+            **Pinned.of(content).in_card(),
         },
         "privacy": {
             "unit_of_privacy": contract.unit_of_privacy,

@@ -9,6 +9,7 @@ from cloakhouse.contracts.model import Column, ColumnClass, Contract, Kind, Quer
 from cloakhouse.contracts.parser import QUERIES
 from cloakhouse.contracts.query import answer_columns
 from cloakhouse.contracts.query_faults import form_of, query_fault, refused
+from cloakhouse.contracts.subject import Rights
 from cloakhouse.errors import ConfigurationError
 
 
@@ -46,6 +47,7 @@ def asked_of(contracts: Mapping[str, Contract], query: Query) -> Contract:
         unit_of_privacy=source.unit_of_privacy,
         columns=tuple(Column(n, k, False, plain, keep) for n, k in zip(names, kinds, strict=True)),
         query=query,
+        rights=Rights(consent=source.rights.consent),
     )
 
 

@@ -15,7 +15,7 @@ import datetime as dt
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -72,16 +72,19 @@ class Parsed:
     bad: BadRows
 
 
-def parse(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[Parsed]:
+def parse(
+    stream: BinaryIO, contract: Contract, feed: Feed, sift: Callable[[pa.Table], pa.Table] | None = None
+) -> Iterator[Parsed]:
     """Yield the rows of `stream` (plaintext bytes) in batches of about 4 MiB, cut by its bytes alone, in their order.
 
+    `sift` takes rows out as they were delivered, before their values are looked at: those are neither sound nor bad.
     Memory doesn't grow with the feed.
 
     Raises StageError when the header no longer holds the declared columns.
     """
     blocks = _csv_blocks(stream, contract, feed) if feed.format == "csv" else _json_blocks(stream, contract)
     for raw, bad in blocks:
-        yield _typed(raw, contract, bad)
+        yield _typed(sift(raw) if sift else raw, contract, bad)
 
 
 def _csv_blocks(stream: BinaryIO, contract: Contract, feed: Feed) -> Iterator[tuple[pa.Table, BadRows]]:

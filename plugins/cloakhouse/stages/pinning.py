@@ -4,8 +4,8 @@
 
 1. `pin`, when a run is planned: a snapshot of the consent register where the contract asks for a consent, and a digest
    of all tombstones. The request holds both;
-2. `sieves`, when it begins: refused for a snapshot that is older than the contract allows or was shed, and when somebody
-   was erased since, or an erasure was called off: the run is planned anew. The persons are compared as they are read;
+2. `sieves`, when it begins: refused for a snapshot that is older than the contract allows or was shed, and when
+   somebody was erased since, or an erasure was called off: the run is planned anew. Who is read is compared;
 3. Spark's workers have no control database: `listed` writes who may pass, encrypted, below `rights/sieves/<dataset>`
    for as long as the job runs. What a killed run left there goes with the next one, or with an erasure.
 
@@ -78,6 +78,12 @@ class Pinned:
         """Digest of all of it, as the catalogue keeps it; empty where nothing is pinned."""
         return content_digest(self.as_dict()) if self.erased else ""
 
+    def in_card(self) -> dict[str, dict[str, str]]:
+        """Return what the card of a dataset tells of it: which consents it stands on, where any were asked for."""
+        if not self.consent:
+            return {}
+        return {"consents": {"snapshot": self.consent, "purpose": self.purpose, "as_of": self.as_of}}
+
     @property
     def made_from(self) -> list[str]:
         """What a derived dataset follows from, for its fingerprint: the same persons again make the same."""
@@ -146,6 +152,12 @@ def persons_of(settings: Settings, contract: Contract, pinned: Pinned) -> Person
     if _digest(allowed) != pinned.persons:
         raise _overtaken(contract, "the persons who were pinned", "others: somebody was erased since")
     return Persons.passing(allowed, erased)
+
+
+def require_unchanged(settings: Settings, contract: Contract, pinned: Pinned) -> None:
+    """Return if nobody was erased since what is going to be published was pinned. Raises StageError (`overtaken`)."""
+    if pinned.erased and Tombstones(settings.database).digest() != pinned.erased:
+        raise _overtaken(contract, "the erasures that it was made with", "others: a request came, or was called off")
 
 
 def sieves(

@@ -3,13 +3,15 @@
 `plan` decides what to do and writes a request manifest; `run` does it on a Spark session, once it is recorded which
 rows the workers are going to read and which keys they may open:
 
-1. every split of a delivery (`cloakhouse.stages.splits`) is one Spark task; the plan holds a range of numbers and
+1. who may be used was pinned by the plan (`cloakhouse.stages.pinning`); workers get the list of these persons, and take
+   the rows of all others out before they look at anything else in them;
+2. every split of a delivery (`cloakhouse.stages.splits`) is one Spark task; the plan holds a range of numbers and
    nothing else;
-2. a worker writes files under names of its own attempt and reports their entries, so a retried or a
+3. a worker writes files under names of its own attempt and reports their entries, so a retried or a
    speculative task leaves at most a file that no manifest lists;
-3. the driver waits for attempts that are no longer needed, puts the splits of each partition together, writes one
+4. the driver waits for attempts that are no longer needed, puts the splits of each partition together, writes one
    manifest per partition, then all rows of the control database in one transaction, with their events;
-4. files in the folders of this request that its outcome does not list are removed: leftovers of a killed run, and,
+5. files in the folders of this request that its outcome does not list are removed: leftovers of a killed run, and,
    when the same request is done again, what the earlier outcome had written.
 
 Killed anywhere, the same plan is made again and the same work done again; nothing is visible twice.
@@ -38,6 +40,7 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, leased, record
 from cloakhouse.stages.leftovers import remove_others
+from cloakhouse.stages.pinning import Pinned, keys_of_sieve, listed, pin
 from cloakhouse.stages.reads import keys_of, read_of
 from cloakhouse.stages.sources import PROTECTED, partition_files
 from cloakhouse.stages.spark_tasks import on_spark, together
@@ -63,6 +66,7 @@ class Pseudonymized:
     partitions: int
     rows: int
     quarantined: dict[str, int]
+    withheld: int = 0
 
 
 def plan(
@@ -71,7 +75,8 @@ def plan(
     """Return the request for all landed partitions that wait, or None when none does.
 
     A partition waits when its newest delivery, or the contract's version, is not the one it was protected from;
-    `reprocess` takes it anyway. `partitions` (ISO dates) limits the choice.
+    `reprocess` takes it anyway. One that is not kept any longer waits no more. `partitions` (ISO dates) limits the
+    choice. A change of consents alone makes no partition wait: a withdrawal is taken out of it (`consent due`).
     Raises ContractError when the contract changed without a new version or asks for what can't be done, StageError
     for a missing reference.
     """
@@ -79,10 +84,10 @@ def plan(
     _check_types(settings, contract)
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
-    done = catalogue.protected(contract.name)
+    done, ended = catalogue.protected(contract.name), catalogue.expired(contract.name)
     chosen: list[Delivery] = []
     for partition, revisions in catalogue.deliveries(contract.name).items():
-        if partitions is not None and partition not in partitions:
+        if (partitions is not None and partition not in partitions) or partition in ended or revisions[-1].expired_at:
             continue
         current = done.get(partition)
         fresh = current is not None and (current.delivery_sha256, current.contract_version) == (
@@ -107,6 +112,7 @@ def plan(
             },
             "deliveries": [{"partition": d.partition, **d.manifest.as_dict()} for d in chosen],
             "references": _references(contract, catalogue, settings),
+            "rights": pin(settings, contract, load_contracts(settings.contracts)).as_dict(),
         },
     )
 
@@ -148,10 +154,11 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     """Do what `request` asks for on `spark` and return what was done.
 
     Raises ContractError when the contract is no longer the one of the request, IntegrityError for a changed
-    landed file, StageError when a task failed; then nothing new is visible.
+    landed file, StageError when a task failed, and for consents and erasures that are no longer those of the request
+    (`cloakhouse.stages.pinning`); then nothing new is visible.
     """
     content = read_manifest(open_store(settings), request, REQUEST)
-    contract = _contract(settings, content)
+    contract, pinned = _contract(settings, content), Pinned.of(content)
     lock = settings.home / "locks" / f"{contract.name}.lock"
     described = event(settings, Action.PSEUDONYMIZE, contract.name, dataset=contract.name)
     with locked(lock, LOCK_WAIT_S, f"pseudonymizing {contract.name}"), failures_recorded(settings, described):
@@ -170,16 +177,19 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
             for split in splits_for(contract, d)
         ]
         progress = Progress.of("pseudonymize", contract.name)
-        _record_reads(settings, contract, deliveries, references)
-        outcomes = together(on_spark(settings, contract, references, tasks, spark, progress))
-        result = _commit(settings, contract, request, deliveries, outcomes)
+        with listed(settings, contract, pinned) as persons:
+            _record_reads(settings, contract, deliveries, references)
+            outcomes = together(on_spark(settings, contract, references, tasks, spark, progress, persons))
+        result = _commit(settings, contract, request, pinned, deliveries, outcomes)
         _remove_unlisted(settings, tasks, outcomes)
     quarantined = sum(result.quarantined.values())
+    withheld = f"{result.withheld:,} withheld, " if pinned.erased else ""
     progress.finish(
-        f"{result.rows:,} rows protected, {quarantined:,} quarantined, "
+        f"{result.rows:,} rows protected, {withheld}{quarantined:,} quarantined, "
         f"{result.partitions} partition{'' if result.partitions == 1 else 's'}",
         rows=result.rows,
         quarantined=quarantined,
+        withheld=result.withheld,
         partitions=result.partitions,
         reasons=json.dumps(result.quarantined),
     )
@@ -204,7 +214,7 @@ def _record_reads(
         other, rows = contracts[reference.dataset], sum(entry.rows for entry in files)
         events.append(read_of(by, "protected", other.name, len(files), rows, f"references of {contract.name}"))
         keys += keys_of("protected", other, [reference.column])
-    leased(settings, [*keys, *roots_of(contract)], f"pseudonymize {contract.name}")
+    leased(settings, [*keys, *roots_of(contract), *keys_of_sieve(contract)], f"pseudonymize {contract.name}")
     record(settings, *events)
 
 
@@ -242,6 +252,7 @@ def _commit(
     settings: Settings,
     contract: Contract,
     request: ManifestRef,
+    pinned: Pinned,
     deliveries: list[dict[str, Any]],
     outcomes: list[dict[str, Any]],
 ) -> Pseudonymized:
@@ -262,6 +273,7 @@ def _commit(
                 "delivery_sha256": delivery["sha256"],
                 "undeclared_columns": delivery["undeclared_columns"],
                 "columns": {c.name: c.column_class.value for c in contract.kept_columns},
+                "rights": pinned.as_dict(),
                 **outcome,
             },
         )
@@ -275,6 +287,8 @@ def _commit(
                 sum(outcome["quarantined"].values()),
                 False,
                 ref,
+                outcome["withheld"],
+                pinned.digest,
             )
         )
     by = event(settings, Action.PSEUDONYMIZE, contract.name, facts={"request": request.sha256})
@@ -289,7 +303,8 @@ def _commit(
             "partitions": [p.manifest.as_dict() for p in protected],
         },
     )
-    return Pseudonymized(result, len(protected), sum(p.rows for p in protected), dict(sorted(totals.items())))
+    rows, withheld = sum(p.rows for p in protected), sum(p.withheld for p in protected)
+    return Pseudonymized(result, len(protected), rows, dict(sorted(totals.items())), withheld)
 
 
 def _remove_unlisted(settings: Settings, tasks: list[DeliveryTask], outcomes: list[dict[str, Any]]) -> None:

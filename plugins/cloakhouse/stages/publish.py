@@ -17,6 +17,7 @@ from cloakhouse.ledger.versions import DatasetVersion
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import failures_recorded
+from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.publish_release import make_visible, publishing
 
 ZONE = "synthetic"
@@ -56,6 +57,7 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
         "parents": synthesis["sources"],
         "source": subject,
         "evidence": evidence.as_dict(),
+        "rights": synthesis.get("rights", {}),
         "card": _card(contract, synthesis, validation),
     }
     return make_visible(settings, contract, ZONE, release, progress)
@@ -80,6 +82,7 @@ def _card(contract: Contract, synthesis: dict[str, Any], validation: dict[str, A
             "library": engine["library"],
             "seed": engine["seed"],
             "sources": {name: len(partitions) for name, partitions in synthesis["sources"].items()},
+            **Pinned.of(synthesis).in_card(),
             **({} if private else _counts(synthesis)),
         },
         "privacy": {

@@ -41,6 +41,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.access_apply import share_missing
 from cloakhouse.stages.approving import require_approved
 from cloakhouse.stages.auditing import event, failures_recorded
+from cloakhouse.stages.pinning import Pinned, require_unchanged
 from cloakhouse.stages.signing import signing_key
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.version_checks import check_register
@@ -64,6 +65,7 @@ def make_visible(
     with locked(lock, LOCK_WAIT_S, f"publishing {contract.name}"), failures_recorded(settings, by):
         version = _standing(register, register.published(contract.name, content["fingerprint"]))  # 1
         if version is None:
+            require_unchanged(settings, contract, Pinned.of(content))
             require_approved(settings, contract, ManifestRef.of(content["evidence"]))
             ring = open_ring(settings)
             tables = TableStore(store, ring)

@@ -32,6 +32,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.asked_query import in_words, subject_of
 from cloakhouse.stages.cells import Axis, cell_count
 from cloakhouse.stages.domains import axes_of
+from cloakhouse.stages.pinning import Pinned, pin
 from cloakhouse.stages.sources import current_partitions, read_partitions
 from cloakhouse.stages.spending import charges
 from cloakhouse.stages.version_checks import open_release
@@ -48,7 +49,8 @@ class Plan:
         fingerprint: of the query and the content of its inputs (hex): the same again gets the same answer.
         asked: the same with the thresholds, which decide whether there is an answer at all.
         until: last day of the calendar.
-        rows: digest of the content of the source's partitions.
+        rights: whom the answer may be made of.
+        rows: digest of the content of the source's partitions, and of whom the answer may be made of.
         tables: the looked-up tables without persons; others are read later.
         charged: accounts and what they allow.
         rho_clip, rho_total, rho_answer: parts of what is spent; the first two are 0 where nothing has to be bought.
@@ -63,6 +65,7 @@ class Plan:
     fingerprint: str
     asked: str
     until: dt.date
+    rights: Pinned
     rows: str
     tables: Mapping[str, pa.Table]
     axes: tuple[Axis, ...]
@@ -131,7 +134,8 @@ def plan(settings: Settings, contract: Contract, store: TableStore) -> Plan:
     axes = axes_of(query, contracts, tables, until)
     aggregates.check_cells(cell_count(axes))
     inputs = {name: [_content(p) for p in partitions] for name, partitions in pins.items()}
-    rows = content_digest(inputs[query.source])
+    rights = pin(settings, contract, contracts)
+    rows = content_digest([inputs[query.source], rights.made_from])
     mean, most = _earlier(settings, contract.name, query, rows)
     total = _expected(query, mean, cell_count(axes))
     clip = 0 if query.clip is not None else whole_rho(promise.rho * aggregates.CLIP_SHARE, up=False)
@@ -142,9 +146,10 @@ def plan(settings: Settings, contract: Contract, store: TableStore) -> Plan:
         query=query,
         contracts=contracts,
         pins=pins,
-        fingerprint=content_digest([contract.name, contract.unit_of_privacy, semantic, inputs]),
-        asked=content_digest([contract.name, contract.unit_of_privacy, asdict(query), inputs]),
+        fingerprint=content_digest([contract.name, contract.unit_of_privacy, semantic, inputs, rights.made_from]),
+        asked=content_digest([contract.name, contract.unit_of_privacy, asdict(query), inputs, rights.made_from]),
         until=until,
+        rights=rights,
         rows=rows,
         tables=tables,
         axes=axes,

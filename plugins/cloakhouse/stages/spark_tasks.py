@@ -16,6 +16,7 @@ from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
+from cloakhouse.stages.pinning import Listed
 from cloakhouse.stages.treating import DeliveryTask, Treater
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def on_spark(
     tasks: list[DeliveryTask],
     spark: SparkSession,
     progress: Progress,
+    persons: Listed,
 ) -> list[dict[str, Any]]:
     """Return the outcome of every task, in their order. The plan that Spark sees is a range of task numbers."""
     fields = settings.for_workers()
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        worker = Worker(Settings.from_dict(fields), contract, references)
+        worker = Worker(Settings.from_dict(fields), contract, references, persons)
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield worker.outcome(tasks[number])
@@ -70,9 +72,10 @@ def together(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one outcome per partition: sums, and the files of its splits in their order."""
     found: dict[str, dict[str, Any]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: (outcome["partition"], outcome["split"])):
-        empty: dict[str, Any] = {"rows": 0, "quarantined": {}, "files": [], "quarantine": []}
+        empty: dict[str, Any] = {"rows": 0, "withheld": 0, "quarantined": {}, "files": [], "quarantine": []}
         whole = found.setdefault(outcome["partition"], {"partition": outcome["partition"], **empty})
         whole["rows"] += outcome["rows"]
+        whole["withheld"] += outcome["withheld"]
         whole["quarantined"] = dict(sorted((Counter(whole["quarantined"]) + Counter(outcome["quarantined"])).items()))
         whole["files"] += outcome["files"]
         whole["quarantine"] += outcome["quarantine"]
@@ -83,8 +86,14 @@ class Worker:
     """Treats splits in a Spark worker. Every exception is a result: Spark would log its text, which may quote
     values."""
 
-    def __init__(self, settings: Settings, contract: Contract, references: dict[str, tuple[FileEntry, ...]]) -> None:
-        self._arguments = (settings, contract, references)
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        references: dict[str, tuple[FileEntry, ...]],
+        persons: Listed | None = None,
+    ) -> None:
+        self._arguments = (settings, contract, references, persons)
         self._treater: Treater | None = None
 
     def outcome(self, task: DeliveryTask) -> pa.RecordBatch:

@@ -1,10 +1,12 @@
 """Synthesize: derive the view, split off the hold-out, fit, sample, write encrypted. One synthetic dataset a call.
 
-`plan` pins what the dataset is made of and writes a request; `run` does it, in this process or on Spark's workers:
+`plan` pins what the dataset is made of, and whom it may be made of (`cloakhouse.stages.pinning`), and writes a request;
+`run` does it, in this process or on Spark's workers:
 
 1. the fingerprint of pins, contract, engine and code says whether this dataset was already made;
 2. what is going to be read, and by whom, is recorded (`cloakhouse.stages.reads`);
-3. the view is derived and split by whole units of privacy; a hold-out too small for the gate stops here
+3. rows of persons who don't allow the use, or were erased, are left out of everything that is read; the view is derived
+   and split by whole units of privacy; a hold-out too small for the gate stops here
    (`cloakhouse.stages.views`);
 4. training rows and hold-out are written encrypted for the validation, in the zone `views`, under names of this run's
    own, so that a run beside it can't replace what was validated or published;
@@ -41,6 +43,7 @@ from cloakhouse.stages.auditing import event, failures_recorded, leased, record
 from cloakhouse.stages.fitting import Fitted, fitted
 from cloakhouse.stages.gate import attack_columns, check_risks
 from cloakhouse.stages.leftovers import none_left
+from cloakhouse.stages.pinning import Pinned, pin, sieves
 from cloakhouse.stages.reads import keys_of, reads, view_keys
 from cloakhouse.stages.sampling import Sampled, sampled
 from cloakhouse.stages.sources import as_refs, current_partitions
@@ -65,6 +68,7 @@ class _Work:
     contract: Contract
     synthesis: Synthesis
     pins: dict[str, list[ProtectedPartition]]
+    rights: Pinned
     fingerprint: str
 
     @property
@@ -93,7 +97,7 @@ def plan(settings: Settings, contract: Contract) -> ManifestRef | None:
     """
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
-    work = _work(settings, contract, catalogue)
+    work = _work(settings, contract, catalogue, None)
     assert contract.gate is not None
     check_risks(contract.name, contract.gate, attack_columns(contract))
     engine(work.synthesis.engine).check(work.plan)
@@ -107,6 +111,7 @@ def plan(settings: Settings, contract: Contract) -> ManifestRef | None:
         "fingerprint": work.fingerprint,
         "contract": {"version": contract.version, "digest": contract.digest},
         "sources": {source: as_refs(partitions) for source, partitions in work.pins.items()},
+        "rights": work.rights.as_dict(),
     }
     return write_manifest(open_store(settings), f"synthetic/{contract.name}", REQUEST, content)
 
@@ -114,26 +119,28 @@ def plan(settings: Settings, contract: Contract) -> ManifestRef | None:
 def run(settings: Settings, request: ManifestRef, workers: Workers) -> ManifestRef:
     """Do what `request` asks for and return the manifest of the synthetic dataset, which waits for its validation.
 
-    Raises StageError when the sources or the contract changed since, BudgetExhausted, ValidationRefused when the
-    hold-out is too small, ContractError, IntegrityError, KeyServiceError, StorageError.
+    Raises StageError when the sources, the contract, or who may be used changed since, BudgetExhausted,
+    ValidationRefused when the hold-out is too small, ContractError, IntegrityError, KeyServiceError, StorageError.
     """
     content = read_manifest(open_store(settings), request, REQUEST)
     contract = load_contracts(settings.contracts)[content["dataset"]]
     progress = Progress.of("synthesize", contract.name)
     catalogue = Catalogue(settings.database)
     catalogue.register_contract(contract)
-    work = _work(settings, contract, catalogue)
+    work = _work(settings, contract, catalogue, Pinned.of(content))
     if work.fingerprint != content["fingerprint"]:
         raise _overtaken(contract)
     lock = settings.home / "locks" / f"{contract.name}-synthesis.lock"
     facts = {"fingerprint": work.fingerprint, "request": request.sha256}
     by = event(settings, Action.SYNTHESIZE, contract.name, dataset=contract.name, facts=facts)
     with locked(lock, LOCK_WAIT_S, f"synthesizing {contract.name}"), failures_recorded(settings, by):
+        passing = sieves(settings, contract, work.contracts, work.rights)
         _record(settings, work, by)
         name, short = contract.name, f"{work.fingerprint[:12]}-{secrets.token_hex(4)}"
         with none_left(open_store(settings), name, short):
             store = TableStore(open_store(settings), open_ring(settings))
-            views = write_views(settings, store, work.contracts, contract, work.pins, f"views/{name}/{short}")
+            folder = f"views/{name}/{short}"
+            views = write_views(settings, store, work.contracts, contract, work.pins, folder, passing)
             shards = ShardFiles(settings, workers, views.training, work.synthesis.max_training_rows, progress.step)
             model = fitted(settings, contract, work.plan, work.fingerprint, shards, progress)
             table = sampled(settings, contract, work.plan, model, f"synthetic/{name}/{short}", workers, progress)
@@ -174,10 +181,12 @@ def _synthesis(contract: Contract) -> Synthesis:
     return contract.synthesis
 
 
-def _work(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Work:
+def _work(settings: Settings, contract: Contract, catalogue: Catalogue, rights: Pinned | None) -> _Work:
+    """Return what is going to be made; `rights` are those of the request, None: those of now."""
     synthesis = _synthesis(contract)
     contracts = load_contracts(settings.contracts)
     pins = {name: current_partitions(catalogue, contracts[name]) for name in contract.sources}
+    rights = rights or pin(settings, contract, contracts)
     fingerprint = content_digest(
         {
             "contract": contract.digest,
@@ -186,9 +195,10 @@ def _work(settings: Settings, contract: Contract, catalogue: Catalogue) -> _Work
             "opendp": version("opendp"),
             "treatments": [TREATMENTS_VERSION, NORMALISATION_VERSION],
             "sources": {name: [_content(p) for p in partitions] for name, partitions in pins.items()},
+            "rights": rights.made_from,
         }
     )
-    return _Work(contracts, contract, synthesis, pins, fingerprint)
+    return _Work(contracts, contract, synthesis, pins, rights, fingerprint)
 
 
 def _content(partition: ProtectedPartition) -> list[str | int]:
@@ -220,6 +230,7 @@ def _write(settings: Settings, work: _Work, views: Views, model: Fitted, table: 
         "spend": model.spend,
         "unit_of_privacy": contract.unit_of_privacy,
         "sources": {source: as_refs(partitions) for source, partitions in work.pins.items()},
+        "rights": work.rights.as_dict(),
         "training": views.training.as_dict(),
         "holdout": views.holdout.as_dict(),
         "suppressed_rows": views.suppressed_rows,

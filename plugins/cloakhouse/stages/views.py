@@ -23,7 +23,9 @@ from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import ProtectedPartition
 from cloakhouse.privacy.attacks.population import MIN_HOUSEHOLDS
 from cloakhouse.settings import Settings
-from cloakhouse.stages.sources import file_entries, read_partitions
+from cloakhouse.stages.sieve import Sieve
+from cloakhouse.stages.sources import file_entries
+from cloakhouse.stages.view_rights import read_allowed
 from cloakhouse.stages.workers import Report, Workers
 from cloakhouse.synthesis.derive import ORDER, build_view, lines_of, needed_columns, view_columns
 from cloakhouse.synthesis.protocol import GROUP, UNIT
@@ -77,8 +79,11 @@ def write_views(
     contract: Contract,
     pins: Pins,
     folder: str,
+    sieves: Mapping[str, Sieve] | None = None,
 ) -> Views:
     """Derive and write the view of `contract` below `folder` of the lake; return what was written.
+
+    `sieves`, by source, take out rows of persons who may not be used (`cloakhouse.stages.pinning`).
 
     Raises ValidationRefused when a side has too few units for the gate, ContractError when the unit is no token,
     IntegrityError, KeyServiceError, StorageError.
@@ -86,16 +91,18 @@ def write_views(
     synthesis, gate = contract.synthesis, contract.gate
     assert synthesis is not None
     assert gate is not None
-    view = synthesis.view
+    view, sieves = synthesis.view, sieves or {}
     source = contracts[view.source]
     wanted = needed_columns(view, [column.name for column in source.kept_columns])
     tables = {
         lookup.dataset: pa.concat_tables(
-            read_partitions(settings, store, pins[lookup.dataset], [lookup.on, *lookup.columns])
+            read_allowed(
+                settings, store, pins[lookup.dataset], [lookup.on, *lookup.columns], sieves.get(lookup.dataset)
+            )
         )
         for lookup in view.lookups
     }
-    partitions = read_partitions(settings, store, pins[view.source], wanted)
+    partitions = read_allowed(settings, store, pins[view.source], wanted, sieves.get(view.source))
     rows: Iterable[pa.Table]
     if view.lines:
         rows = (lines_of(view, contract.columns, partition, tables) for partition in partitions)
