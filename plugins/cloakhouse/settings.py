@@ -12,6 +12,7 @@ from pathlib import Path
 from cloakhouse.errors import ConfigurationError
 
 LIMIT = "CLOAKHOUSE_DETOKENIZE_LIMIT"
+EXPORT_LIMIT = "CLOAKHOUSE_SUBJECT_EXPORT_LIMIT"
 CACHE_LIMIT = "CLOAKHOUSE_CACHE_BYTES"
 REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VARIABLES = {"store": "LAKE"}  # where the name of the variable is not that of the attribute
@@ -32,6 +33,8 @@ class Settings:
         rotation_days: age at which master keys are rotated (CLOAKHOUSE_ROTATION_DAYS, default 90).
         policy: the access policy (CLOAKHOUSE_POLICY, default `dags/access.yaml`).
         detokenize_limit: values an hour that one principal may detokenize (CLOAKHOUSE_DETOKENIZE_LIMIT, default 1000).
+        subject_export_limit: persons a day whose data one principal may have copied (CLOAKHOUSE_SUBJECT_EXPORT_LIMIT,
+            default 50).
         database: SQLAlchemy URL of the control database (CLOAKHOUSE_DATABASE, default SQLite in `home`).
         store: where the lake's objects are (CLOAKHOUSE_LAKE): empty is the folder `lake` in `home`; or `s3://...`.
         cache: folder of copies from an S3 server, encrypted as there (CLOAKHOUSE_CACHE); None is `cache` in `home`.
@@ -51,6 +54,7 @@ class Settings:
     purpose: str = "operations"
     rotation_days: int = 90
     detokenize_limit: int = 1_000
+    subject_export_limit: int = 50
     store: str = ""
     cache: Path | None = None
     cache_bytes: int = 10 << 30
@@ -74,6 +78,7 @@ class Settings:
             purpose=env.get("CLOAKHOUSE_PURPOSE") or "operations",
             rotation_days=_whole("CLOAKHOUSE_ROTATION_DAYS", env.get("CLOAKHOUSE_ROTATION_DAYS") or "90", 1, 3_650),
             detokenize_limit=_whole(LIMIT, env.get(LIMIT) or "1000", 0, 10_000_000),
+            subject_export_limit=_whole(EXPORT_LIMIT, env.get(EXPORT_LIMIT) or "50", 0, 1_000_000),
             store=env.get("CLOAKHOUSE_LAKE") or "",
             cache=Path(cache).expanduser().resolve() if (cache := env.get("CLOAKHOUSE_CACHE")) else None,
             cache_bytes=_whole(CACHE_LIMIT, env.get(CACHE_LIMIT) or str(10 << 30), 0, 1 << 50),
@@ -104,6 +109,7 @@ class Settings:
             purpose=fields["purpose"],
             rotation_days=int(fields["rotation_days"]),
             detokenize_limit=int(fields["detokenize_limit"]),
+            subject_export_limit=int(fields["subject_export_limit"]),
             store=fields["store"],
             cache_bytes=int(fields["cache_bytes"]),
             region=fields["region"],

@@ -81,10 +81,12 @@ def open_stream(source: BinaryIO, sink: BinaryIO, key_file: Path) -> None:
     another file, IntegrityError when it isn't sealed to this key or was changed, KeyServiceError (`key.mode`).
     """
     text = read_own(key_file, "a private key").decode("utf-8", "replace")
-    identity = _identity(text)
+    identity, target = _identity(text), _Target(sink)
     try:
-        pyrage.decrypt_io(source, sink, [identity])
-    except pyrage.DecryptError:
+        pyrage.decrypt_io(source, target, [identity])
+    except (pyrage.DecryptError, OSError):  # the second for a payload that was changed
+        if target.fault is not None:
+            raise target.fault from None
         raise IntegrityError(
             where="the sealed file",
             expected="an age file that is sealed to this key",

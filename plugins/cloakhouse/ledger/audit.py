@@ -98,11 +98,20 @@ class AuditLog:
             return append(connection, events)
 
     @retried
-    def record_within(self, event: Event, limit: int, window: dt.timedelta) -> None:
+    def record_within(
+        self,
+        event: Event,
+        limit: int,
+        window: dt.timedelta,
+        *,
+        of: str = "values",
+        setting: str = "CLOAKHOUSE_DETOKENIZE_LIMIT",
+    ) -> None:
         """Add `event` as allowed if its actor stays within `limit` values in `window`, else as refused, and raise.
 
         Counted are the actor's allowed events of the same action. One transaction: of many processes that ask at
-        once, none passes the limit. Raises AccessRefused (`access.rate`), StorageError.
+        once, none passes the limit. `of` and `setting` tell what is counted, and what sets the limit. Raises
+        AccessRefused (`access.rate`), StorageError.
         """
         table = db.audit_entry
         at = event.at or dt.datetime.now(dt.UTC)
@@ -117,10 +126,10 @@ class AuditLog:
         if not within:
             raise AccessRefused(
                 where=f"{event.action} by {event.actor}",
-                expected=f"at most {limit:,} values in {window.total_seconds() / 3600:g} h",
+                expected=f"at most {limit:,} {of} in {window.total_seconds() / 3600:g} h",
                 found=f"{spent:,} allowed already, and {event.count:,} asked for",
                 not_done="no value was shown; the refusal is in the audit record",
-                remedy="ask for fewer, wait, or have the limit raised (CLOAKHOUSE_DETOKENIZE_LIMIT)",
+                remedy=f"ask for fewer, wait, or have the limit raised ({setting})",
                 code="rate",
             )
 

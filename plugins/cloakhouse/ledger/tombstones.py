@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import append
 from cloakhouse.ledger.audit_event import Event
+from cloakhouse.ledger.version_rows import aware
 from cloakhouse.ledger.writing import alone, retried
 from cloakhouse.tokens.subjects import RIGHTS_TYPE
 
@@ -44,6 +45,13 @@ class Tombstones:
             for rows in connection.execute(wanted).partitions(_CHUNK):
                 found.update(b"".join(bytes(row[0]) for row in rows))
         return found.hexdigest()
+
+    def of(self, person: bytes) -> tuple[str, dt.datetime] | None:
+        """Return the batch that erased one person (rights token), and when it was asked for (UTC); None for nobody."""
+        wanted = sa.select(db.tombstone.c.batch, db.tombstone.c.at).where(db.tombstone.c.subject == person)
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted).first()
+        return None if found is None else (found.batch, aware(found.at))
 
     def count(self) -> int:
         """Return how many persons have a tombstone."""

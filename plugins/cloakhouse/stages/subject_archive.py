@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from typing_extensions import Buffer
 
@@ -29,8 +29,8 @@ from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter
 PIECE = 1 << 18  # bytes
 MADE = (1980, 1, 1, 0, 0, 0)  # the first moment that ZIP knows
 _SPILL = b"cloakhouse/subject-export/spill"
-Value = str | int | float | bool | None
-Row = Mapping[str, Value]
+OTHERS = "other_fields"  # the column of the CSV for what isn't in its columns, as JSON
+Row = Mapping[str, Any]  # what JSON holds
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Rows:
     """Rows for `<name>.json` (an array of objects) and `<name>.csv` (RFC 4180, UTF-8, a missing value is empty).
 
     Attributes:
-        columns: of the CSV, in order; a row may lack some, and has no others.
+        columns: of the CSV, in order. A row may lack some; those that it has besides are in the last column.
         rows: come once. count: how many there were, once the archive is made.
     """
 
@@ -95,13 +95,14 @@ def _member(file: zipfile.ZipFile, sink: _Sink, name: str, pieces: Iterator[byte
 def _json(part: Rows, sealed: EncryptingWriter) -> Iterator[bytes]:
     """Yield the JSON of the rows; their CSV goes to `sealed`."""
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, part.columns, restval="", lineterminator="\r\n")
-    table.writeheader()
+    table = csv.writer(text, lineterminator="\r\n")
+    table.writerow((*part.columns, OTHERS))
     yield b"["
     for row in part.rows:
-        yield (b",\n" if part.count else b"\n") + _encoded(json.dumps(dict(row), ensure_ascii=False, allow_nan=False))
+        yield (b",\n" if part.count else b"\n") + _encoded(_text(row))
         part.count += 1
-        table.writerow({name: _cell(value) for name, value in row.items()})
+        others = {name: value for name, value in row.items() if name not in part.columns}
+        table.writerow([*(_cell(row.get(name)) for name in part.columns), _text(others) if others else ""])
         if text.tell() >= PIECE:
             _pour(text, sealed)
     _pour(text, sealed)
@@ -119,8 +120,18 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _cell(value: Value) -> Value:
-    return str(value).lower() if isinstance(value, bool) else value
+def _text(row: Row) -> str:
+    """Return a row as JSON; numbers that JSON doesn't have (NaN and the infinities) as texts."""
+    try:
+        return json.dumps(dict(row), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(dict(row)), parse_constant=str), ensure_ascii=False)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value
 
 
 def _spilt(spill: BinaryIO, key: SecretKey) -> Iterator[bytes]:
