@@ -32,7 +32,7 @@ from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.subjects import rights_uses
 
 MOST_BYTES = 256 << 20  # of a file
-MOST_LINES = 1_000_000
+MOST_LINES = 250_000  # one transaction, during which nobody else writes to a SQLite database
 DELIMITERS = ",;\t"
 HEADER_CHARACTERS = 4096
 
@@ -78,7 +78,7 @@ def import_choices(settings: Settings, path: Path, reason: str) -> Registered:
     """Register the choices of a file, all of them or none: JSONL where its name ends in `.jsonl`, else CSV.
 
     Raises NotFound; ConfigurationError as `record_choice`, for lines that can't be registered, told by number, and for
-    a file of more than 256 MiB or a million lines; else as `record_choice`.
+    a file of more than 256 MiB or 250,000 lines; else as `record_choice`.
     """
     column = _column(settings)
     try:

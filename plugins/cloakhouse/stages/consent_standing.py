@@ -25,7 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cloakhouse.contracts.jurisdictions import PROFILES, STRICTEST
-from cloakhouse.ledger.consent_model import CHOICES, DIRECT, GRANTED, REFUSED, TOLD
+from cloakhouse.ledger.consent_model import CHOICES, DIRECT, GRANTED, REFUSED, TOLD, UTC_TIME
 from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.tokens.subjects import RIGHTS_TYPE
 
@@ -88,7 +88,7 @@ def resolved(rows: Sequence[Any], purpose: str) -> Standing:
         np.array(
             [LAWS.index(row.jurisdiction if row.jurisdiction in PROFILES else STRICTEST) for row in rows], np.int8
         ),
-        np.array([_microseconds(row.chosen_at) for row in rows], np.int64),
+        _microseconds([row.chosen_at for row in rows]),
     )
     direct = np.array([row.source in DIRECT for row in rows], np.bool_)
     persons = int(said.group[-1]) + 1
@@ -169,6 +169,6 @@ def _counted(master: _Side, own: _Side) -> tuple[_Codes, _Times]:
     )
 
 
-def _microseconds(moment: dt.datetime) -> int:
-    whole = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return (whole - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+def _microseconds(moments: list[dt.datetime]) -> _Times:
+    """Return moments, in UTC where they have no zone, as microseconds since 1970."""
+    return np.asarray(pa.array(moments, UTC_TIME).cast(pa.int64()))
