@@ -7,6 +7,7 @@ few rows; what a fit and its attacks would cost is left out.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Attic:
         ensure_roots(made.settings, [use.root for use in (*rights_uses(column), layer_of(column))])
         return made
 
-    @property
+    @functools.cached_property
     def contracts(self) -> dict[str, Contract]:
         return load_contracts(self.settings.contracts)
 

@@ -106,16 +106,17 @@ def traces(
     """
     if not len(persons):
         return []
-    stands = standing(settings, touched, persons, clean)
-    found = (trace(settings, name, touched, persons, clean, stands) for name in derived_datasets(settings))
+    stands, contracts = standing(settings, touched, persons, clean), load_contracts(settings.contracts)
+    found = (trace(settings, name, touched, persons, clean, stands, contracts) for name in derived_datasets(settings))
     return [one for one in found if one]
 
 
 def standing(settings: Settings, touched: Touched, persons: pa.Array, clean: Collection[str] = frozenset()) -> Standing:
     """Return which releases under a guarantee may stand, of all datasets together: step 4."""
     promised: dict[str, tuple[float, float]] = {}
+    contracts = load_contracts(settings.contracts)
     for name in derived_datasets(settings):
-        promised |= _Tracer(settings, name, touched, persons, frozenset(clean)).promised()
+        promised |= _Tracer(settings, contracts, name, touched, persons, frozenset(clean)).promised()
     return Standing(argument(list(promised.values()), len(persons)), frozenset(promised))
 
 
@@ -126,9 +127,11 @@ def trace(
     persons: pa.Array,
     clean: Collection[str] = frozenset(),
     stands: Standing = NOTHING_STANDS,
+    contracts: Mapping[str, Contract] | None = None,
 ) -> Trace:
-    """Return what of one dataset was made from rows of `persons`. See `traces`."""
-    return _Tracer(settings, dataset, touched, persons, frozenset(clean)).trace(stands)
+    """Return what of one dataset was made from rows of `persons`. See `traces`. `contracts`: where they are read."""
+    known = load_contracts(settings.contracts) if contracts is None else contracts
+    return _Tracer(settings, known, dataset, touched, persons, frozenset(clean)).trace(stands)
 
 
 @dataclass
@@ -136,15 +139,14 @@ class _Tracer:
     """Steps 1 to 4 for one dataset."""
 
     settings: Settings
+    contracts: Mapping[str, Contract]
     dataset: str
     touched: Touched
     persons: pa.Array
     clean: frozenset[str]
-    contracts: Mapping[str, Contract] = field(init=False)
     store: ObjectStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.contracts = load_contracts(self.settings.contracts)
         self.store = open_store(self.settings)
 
     def trace(self, stands: Standing) -> Trace:

@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.contracts.model import Contract
 from cloakhouse.keys.files import locked
 from cloakhouse.lake.releases import Release
 from cloakhouse.lake.store.opening import open_store
@@ -49,6 +49,7 @@ class Emptying:
     """Steps 1 to 5 for one dataset, in the pass `name` of the erasure of `batch`."""
 
     settings: Settings
+    contracts: Mapping[str, Contract]
     batch: Batch
     dataset: str
     name: str
@@ -86,7 +87,7 @@ class Emptying:
 
     def _concerned(self) -> bool:
         """Return whether a run that is at work now, or was killed, may have rows of the persons."""
-        contract = load_contracts(self.settings.contracts).get(self.dataset)
+        contract = self.contracts.get(self.dataset)
         return contract is None or any(self.touched.get(source) for source in contract.sources)
 
     def _clear(self, found: Trace) -> None:
@@ -107,7 +108,7 @@ class Emptying:
     def _trace(self) -> Trace:
         if not len(self.persons):
             return Trace(self.dataset)
-        return trace(self.settings, self.dataset, self.touched, self.persons, self.clean, self.stands)
+        return trace(self.settings, self.dataset, self.touched, self.persons, self.clean, self.stands, self.contracts)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

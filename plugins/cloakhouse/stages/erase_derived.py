@@ -6,6 +6,7 @@ Releases under a guarantee are judged together, then dataset by dataset is searc
 
 from __future__ import annotations
 
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.erasures import Erasures
@@ -56,10 +57,10 @@ def erase_derived(settings: Settings, batch: Batch, touched: Touched, name: str 
         return list(step.content["renew"])
     persons, clean = still(settings, batch), clean_manifests(settings, touched)
     stands = standing(settings, touched, persons, clean)
-    names = derived_datasets(settings)
+    names, contracts = derived_datasets(settings), load_contracts(settings.contracts)
     progress, gone = Progress.of("erase", batch.name), []
     for number, dataset in enumerate(names, start=1):
-        found = Emptying(settings, batch, dataset, name, touched, persons, clean, stands).erase()
+        found = Emptying(settings, contracts, batch, dataset, name, touched, persons, clean, stands).erase()
         gone += [found] if found else []
         progress.step(number, len(names), "derived datasets")
     renew = sorted(one["dataset"] for one in gone if one["renew"])
