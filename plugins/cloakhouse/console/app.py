@@ -20,6 +20,7 @@ from cloakhouse.console import (
     routes_downloads,
     routes_home,
     routes_log,
+    routes_rights,
 )
 from cloakhouse.console.access import Gate, Need, Person, Viewer, needs, require
 from cloakhouse.console.csrf import Forms
@@ -51,6 +52,7 @@ def create_app(settings: Settings, gate: Gate, entrance: Callable[[Request], Res
         routes_alerts.router(house, pages, Forms(settings.home)),
         routes_log.router(house, pages),
         routes_downloads.router(house, pages),
+        routes_rights.router(house, pages),
     ):
         guarded.include_router(router)
 

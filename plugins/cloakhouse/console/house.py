@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from cloakhouse.console.data_rights import Choices, choices
 from cloakhouse.console.kept import Kept
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
@@ -22,17 +23,21 @@ from cloakhouse.lake.coverage import Coverage, coverage
 from cloakhouse.lake.releases import Release
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
+from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.ledger.database import open_database
 from cloakhouse.ledger.version_model import DatasetVersion
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access_review import Review, review
+from cloakhouse.stages.consent_due import Due, consents_due
 from cloakhouse.stages.key_status import KeyStatus, key_status
+from cloakhouse.stages.retention_plan import Item, plan
 from cloakhouse.stages.spending import AccountState, balances
 from cloakhouse.stages.version_checks import open_release
 
 WAIT_MS = 2_000  # for a database that is locked: a page says so sooner than a stage gives up
 RELEASES_KEPT = 64
-COVERAGE_S = 6 * 3_600.0  # a walk over the whole lake, each of whose uses of keys is an entry of the log
+COVERAGE_S = 6 * 3_600.0  # what opens files of the whole lake, each of whose uses of keys is an entry of the log
+AHEAD = 30  # days of what expires next
 _DATABASE = "the control database"
 
 
@@ -48,6 +53,9 @@ class House:
         self.budgets: Kept[list[AccountState]] = Kept(self._balances)
         self.keys: Kept[KeyStatus] = Kept(self._keys, 20.0)
         self.review: Kept[Review] = Kept(self._review, 20.0)
+        self.choices: Kept[list[Choices]] = Kept(self._choices, 20.0)
+        self.ending: Kept[list[Item]] = Kept(self._ending, 60.0)
+        self.due: Kept[list[Due]] = Kept(self._due, COVERAGE_S)
         self.coverage: Kept[Coverage] = Kept(self._coverage, COVERAGE_S)
 
     @contextlib.contextmanager
@@ -98,6 +106,18 @@ class House:
     def _balances(self) -> list[AccountState]:
         self._engine()
         return balances(self.settings)
+
+    def _choices(self) -> list[Choices]:
+        self._engine()
+        return choices(ConsentRegister(self.settings.database))
+
+    def _ending(self) -> list[Item]:
+        self._engine()
+        return plan(self.settings, now(), AHEAD)
+
+    def _due(self) -> list[Due]:
+        self._engine()
+        return consents_due(self.settings, now())
 
     def _keys(self) -> KeyStatus:
         _identity(self.settings.database)  # opening the keys of a home that isn't there would make one

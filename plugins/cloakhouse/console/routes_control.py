@@ -1,4 +1,4 @@
-"""Budgets, keys, access, approvals, and what people asked for: who decides over data, and with what."""
+"""Budgets, keys, access and approvals: who decides over data, and with what."""
 
 from __future__ import annotations
 
@@ -95,11 +95,6 @@ def router(house: House, pages: Pages) -> APIRouter:
         known = contracts.value.value.values() if contracts.value else ()
         asked = [contract for contract in known if contract.approval is not None]
         return pages(request, "approvals.html", found=found[:A_PAGE], more=more, asked=asked, problem=contracts.problem)
-
-    @routes.get("/requests")
-    @needs(Need.EVIDENCE)
-    def requests(request: Request) -> Response:
-        return pages(request, "requests.html", entries=_entries(house, (Action.ERASE,)))
 
     return routes
 

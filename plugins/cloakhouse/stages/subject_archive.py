@@ -24,7 +24,7 @@ from typing_extensions import Buffer
 
 from cloakhouse.keys.protocol import new_data_key
 from cloakhouse.keys.secret import SecretKey
-from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter
+from cloakhouse.keys.streaming import DecryptingReader, EncryptingWriter, Source
 
 PIECE = 1 << 18  # bytes
 MADE = (1980, 1, 1, 0, 0, 0)  # the first moment that ZIP knows
@@ -78,7 +78,7 @@ def _both(file: zipfile.ZipFile, sink: _Sink, part: Rows, folder: Path) -> Itera
         yield from _member(file, sink, f"{part.name}.json", _json(part, sealed))
         sealed.finish()
         spill.seek(0)
-        yield from _member(file, sink, f"{part.name}.csv", _spilt(cast(BinaryIO, spill), key))
+        yield from _member(file, sink, f"{part.name}.csv", _spilt(cast(Source, spill), key))
 
 
 def _member(file: zipfile.ZipFile, sink: _Sink, name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -134,7 +134,7 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _spilt(spill: BinaryIO, key: SecretKey) -> Iterator[bytes]:
+def _spilt(spill: Source, key: SecretKey) -> Iterator[bytes]:
     reader = io.BufferedReader(DecryptingReader(spill, key, _SPILL, "temporary file"), PIECE)
     while piece := reader.read(PIECE):
         yield piece

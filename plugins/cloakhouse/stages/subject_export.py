@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import AccessRefused, DeliveryError, NotFound
 from cloakhouse.keys.recipients import recipient_of, seal_stream
 from cloakhouse.lake.parquet import TableStore
@@ -96,8 +97,8 @@ def export_subject(settings: Settings, request: Request, sink: BinaryIO, about: 
     recipient = recipient_of(request.recipient)
     log, event = asked(settings, ACTION, WHAT, request.reason, 1)
     with refusals_recorded(log, event):
+        _authorised(settings)
         identifiers = Identifiers.of(settings)
-        _authorised(settings, identifiers)
     told = replace(event, facts=_to_read(settings, identifiers))
     limit = settings.subject_export_limit
     log.record_within(told, limit, WINDOW, of="persons", setting=EXPORT_LIMIT)
@@ -112,11 +113,12 @@ def export_subject(settings: Settings, request: Request, sink: BinaryIO, about: 
     return copy
 
 
-def _authorised(settings: Settings, identifiers: Identifiers) -> None:
+def _authorised(settings: Settings) -> None:
     """Return if the policy shows who asks every column of both zones, once the reads are recorded."""
     decide = access_of(settings)
+    feeds = [c for c in load_contracts(settings.contracts).values() if c.feed and c.rights.subject]
     for zone in ("landing", "protected"):
-        for contract in identifiers.feeds:
+        for contract in feeds:
             columns = contract.columns if zone == "landing" else contract.kept_columns
             access = decide(zone, contract.name, {column.name: column.column_class for column in columns})
             if len(access.readable) < len(columns):
@@ -172,7 +174,8 @@ def _parts(
 
 
 def _record(log: AuditLog, told: Event, copy: Copy) -> None:
-    facts = {"sha256": copy.sha256, "bytes": copy.bytes, "rows": copy.rows, "unclear": copy.unclear}
+    counted = {"bytes": copy.bytes, "rows": copy.rows, "unclear": copy.unclear}
+    facts: dict[str, str | int] = {"sha256": copy.sha256, **counted}
     log.record(replace(told, count=0, facts=facts, at=None))
 
 
