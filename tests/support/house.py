@@ -44,6 +44,7 @@ from cloakhouse.stages.validate import validate_protected
 from cloakhouse.stages.validate_release import validate_synthetic
 from cloakhouse.stages.version_checks import open_release
 
+SUBJECT = re.compile(r"  - property: subject\n(?:    .*\n)+")
 CONSENT = re.compile(r"  - property: consent\n    value: \{[^}]*\}\n")
 WEEKS = ("2016-12-26", "2017-01-02")
 SYNTHETIC = "households_synthetic"

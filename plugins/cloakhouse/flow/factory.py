@@ -1,6 +1,7 @@
 """DAGs from data contracts. At parse time the contracts are read, and nothing else is imported or read.
 
-A feed gets `protect_<dataset>`:  land -> plan -> pseudonymize (Spark) -> validate, and check_delivery beside.
+A feed gets `protect_<dataset>`:  land -> plan -> pseudonymize (Spark) -> validate, and check_delivery beside; that of
+the customer master brings the consent register up to date before it plans (register_choices).
 A synthetic dataset gets `publish_<dataset>`:  plan -> synthesize (Spark) -> validate -> publish, started when any of
 the assets it is made from changes. An aggregate gets `aggregate_<dataset>`:  aggregate -> publish, started likewise.
 Where the contract asks for an approval, the task `approve` stands before publish (`cloakhouse.flow.approval`).
@@ -70,7 +71,11 @@ def _feed_dag(contract: Contract) -> DAG:
         job = SparkJobOperator(task_id="pseudonymize", dataset=name, job="pseudonymize", request=request)
         waits_for_all = {"trigger_rule": TriggerRule.NONE_FAILED, "outlets": [protected_asset(name)]}
         valid = reference_task("validate", **waits_for_all)(tasks.validate_protected)(name)
-        landed >> request >> job >> valid
+        if contract.rights.subject is not None and contract.rights.subject.register is not None:
+            landed >> reference_task("register_choices")(tasks.register_choices)(name) >> request
+        else:
+            landed >> request
+        request >> job >> valid
     return dag
 
 

@@ -12,6 +12,7 @@ from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.versions import VersionRegister
 from cloakhouse.privacy.words import gate_in_words, in_words
 from cloakhouse.settings import Settings
+from cloakhouse.stages.consent_counts import counts
 from cloakhouse.stages.version_checks import open_release
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def print_summary(console: Console, settings: Settings, contracts: dict[str, Con
     catalogue = Catalogue(settings.database)
     console.print()
     _rows(console, catalogue, contracts, report)
+    _consents(console, settings, contracts)
     _treatments(console, contracts)
     _published(console, settings)
     _times(console, report)
@@ -42,7 +44,7 @@ def _table(console: Console, title: str, *columns: str) -> Any:
 
 
 def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract], report: RunReport) -> None:
-    table = _table(console, "Rows", "feed", "landed", "quarantined", "protected", "partitions", "new rows")
+    table = _table(console, "Rows", "feed", "landed", "withheld", "quarantined", "protected", "partitions", "new rows")
     reasons: Counter[str] = Counter()
     for event in report.events:
         if event.get("reasons"):
@@ -56,6 +58,7 @@ def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract]
         table.add_row(
             name,
             f"{landed:,}",
+            f"{sum(p.withheld for p in protected):,}",
             f"{sum(p.quarantined for p in protected):,}",
             f"{sum(p.rows for p in protected):,}",
             f"{len(protected):,}",
@@ -65,6 +68,23 @@ def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract]
     if reasons:
         text = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         console.print(f"  quarantined by reason: {text}")
+
+
+def _consents(console: Console, settings: Settings, contracts: dict[str, Contract]) -> None:
+    """Print how many persons allow each purpose under whose law, and which datasets ask for it."""
+    found = counts(settings) if any(c.rights.consent for c in contracts.values()) else []
+    if not found:
+        return
+    asking: dict[str, list[str]] = {}
+    for name, contract in contracts.items():
+        if contract.rights.consent is not None:
+            asking.setdefault(contract.rights.consent.purpose, []).append(name)
+    table = _table(console, "Consent", "purpose", "law", "persons", "allow it", "asked for by")
+    table.columns[1].justify = table.columns[4].justify = "left"
+    for one in found:
+        names = ", ".join(asking.get(one.purpose, ["none"]))
+        table.add_row(one.purpose, one.jurisdiction, f"{one.persons:,}", f"{one.allowed:,}", names)
+    console.print(table)
 
 
 def _treatments(console: Console, contracts: dict[str, Contract]) -> None:

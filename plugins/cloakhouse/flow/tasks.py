@@ -95,6 +95,21 @@ def check_delivery(dataset: str, landed: Reference) -> None:
         )
 
 
+@explained("consent")
+def register_choices(dataset: str) -> int:
+    """Bring the consent register up to what has landed of the customer master; return how many choices were new."""
+    from cloakhouse.stages.consent_feed import feed_register
+
+    fed = feed_register(Settings.from_environment())
+    if fed is None or not fed.partition:
+        Progress.of("consent", dataset).finish("nothing has landed", choices=0)
+        return 0
+    text = f"{fed.choices:,} new choices of {fed.persons:,} persons" if fed.persons else "up to date"
+    unreadable = f", {fed.unreadable:,} rows without a person" if fed.unreadable else ""
+    Progress.of("consent", dataset).finish(text + unreadable, choices=fed.choices, persons=fed.persons)
+    return fed.choices
+
+
 @explained("pseudonymize")
 def plan(dataset: str, **context: Any) -> Reference:
     """Return the request for the partitions that wait; skip when there is none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.support.house import House, protected
+from tests.support.house import SUBJECT, House, protected
 from tests.support.principals import REASON, add_members, events, outcomes, principal, protected_column
 from tests.support.processes import in_fork
 
@@ -141,7 +141,7 @@ def test_a_grant_for_another_purpose_and_the_platform_are_refused(house: House, 
 
 def test_a_purpose_without_tokens_yet_is_refused(tmp_path: Path) -> None:
     house = protected().copy(tmp_path / "home")
-    text = (house.settings.contracts / "customers.odcs.yaml").read_text()
+    text = SUBJECT.sub("", (house.settings.contracts / "customers.odcs.yaml").read_text())  # one register is enough
     text = text.replace("contract:customers", "contract:members").replace("name: customers", "name: members")
     text = text.replace("customers-{", "members-{").replace(
         "domain: customer, purpose: a", "domain: customer, purpose: b"

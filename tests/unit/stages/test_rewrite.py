@@ -392,13 +392,15 @@ def test_publication_waits_for_a_rewrite_of_its_files(house: House) -> None:
     """Both hold the dataset's lock while they look at files and point to them."""
     code = """
     import sys
+    from dataclasses import replace
     from pathlib import Path
     from cloakhouse.contracts.parser import load_contracts
     from cloakhouse.errors import StageError
     from cloakhouse.ledger.catalogue import ManifestRef
     from cloakhouse.settings import Settings
     from cloakhouse.stages import publish, publish_release
-    settings = Settings.from_environment({}).with_home(Path(sys.argv[1]))
+    home = Path(sys.argv[1])
+    settings = replace(Settings.from_environment({}).with_home(home), contracts=home / "contracts")
     publish_release.LOCK_WAIT_S = 0.5
     contract, evidence = load_contracts(settings.contracts)[sys.argv[2]], ManifestRef(sys.argv[3], sys.argv[4])
     try:
