@@ -36,6 +36,7 @@ BLOCK_LINES = 65_536
 FIRST_LINES = 5  # numbers of lines that are told of each kind
 TOKEN, PURPOSE = "token", "purpose"
 DELIMITERS = ",;\t"
+OBJECTS = (".jsonl", ".ndjson", ".json")  # endings of names; else the first line tells
 MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8
 REASONS = {
     "broken_encoding": "not UTF-8",
@@ -144,15 +145,16 @@ class _Reader:
         """Return what the stream names."""
         numbered = self._numbered(stream)
         names: list[str] | None = [self._column] if self._column else None
-        delimiter = DELIMITERS[0]
+        delimiter, objects = DELIMITERS[0], self._path.suffix.lower() in OBJECTS
         values: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
         waiting = 0
         for number, line in numbered:
-            if names is None and not line.startswith(b"{"):
+            objects = objects or (names is None and line.startswith(b"{"))
+            if names is None and not objects:
                 names, delimiter = self._header(line)
                 continue
             self._lines += 1
-            found = self._fields(number, line, names, delimiter)
+            found = self._fields(number, line, None if objects else names, delimiter)
             if found is not None:
                 values[found[0], found[1]].append((number, found[2]))
                 waiting += 1
@@ -176,8 +178,8 @@ class _Reader:
                 inside = not ended
                 continue
             text = line.removeprefix(MARK) if number == 1 else line
-            if stripped := text.strip():
-                yield number, stripped
+            if text.strip():
+                yield number, text.strip(b"\r\n")
 
     def _header(self, line: bytes) -> tuple[list[str], str]:
         text = line.decode(errors="replace")
@@ -196,16 +198,44 @@ class _Reader:
         except UnicodeDecodeError:
             self._refused["broken_encoding"].add(number)
             return None
-        record = _object(text) if names is None else _row(text, names, delimiter)
-        if record is None:
+        given = self._of_object(text) if names is None else self._of_row(text, names, delimiter)
+        if given is None:
             self._refused["wrong_form"].add(number)
             return None
-        given = [(name, value) for name in (*self._known, TOKEN) if (value := _text(record.get(name)))]
         if len(given) != 1:
             self._refused["several_identifiers" if given else "no_identifier"].add(number)
             return None
-        [(column, value)] = given
-        return column, _text(record.get(PURPOSE)) if column == TOKEN else "", value
+        return given[0]
+
+    def _of_object(self, text: str) -> list[tuple[str, str, str]] | None:
+        """Return (column, purpose, text) of all that a JSON object names; None for what is none."""
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(record, dict):
+            return None
+        purpose = _text(record.get(PURPOSE))
+        named = ((name, _text(record.get(name))) for name in (*self._known, TOKEN))
+        return [(name, purpose if name == TOKEN else "", value) for name, value in named if value]
+
+    def _of_row(self, text: str, names: list[str], delimiter: str) -> list[tuple[str, str, str]] | None:
+        """Return (column, purpose, text) of all that a row names; None for one of another number of fields."""
+        if '"' not in text:
+            fields = text.split(delimiter)
+        else:
+            try:
+                [fields] = csv.reader([text], delimiter=delimiter, strict=True)
+            except (csv.Error, ValueError):
+                return None
+        if len(fields) != len(names):
+            return None
+        named = [(name, "", value) for name, value in zip(names, map(str.strip, fields), strict=True) if value]
+        given = [one for one in named if one[0] in self._known or one[0] == TOKEN]
+        if given and given[0][0] == TOKEN:
+            purposes = [value for name, _, value in named if name == PURPOSE]
+            given[0] = (TOKEN, "".join(purposes), given[0][2])
+        return given
 
     def _take(self, values: dict[tuple[str, str], list[tuple[int, str]]]) -> None:
         """Turn the values of a block into tokens, and let them go."""
@@ -234,25 +264,6 @@ class _Reader:
             remedy="name the column in the file's first line, or with --column where it has none",
             code="subject-file",
         )
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _row(text: str, names: list[str], delimiter: str) -> dict[str, Any] | None:
-    if '"' not in text:
-        fields = text.split(delimiter)
-    else:
-        try:
-            [fields] = csv.reader([text], delimiter=delimiter, strict=True)
-        except (csv.Error, ValueError):
-            return None
-    return dict(zip(names, fields, strict=True)) if len(fields) == len(names) else None
 
 
 def _text(value: Any) -> str:
