@@ -31,7 +31,6 @@ from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Event
-from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, Delivery
 from cloakhouse.settings import Settings
 from cloakhouse.stages.landed_lines import LineWriter, header_of, line_blocks, plaintext
@@ -67,6 +66,7 @@ class LandedCutter:
         contract: Contract,
         subjects: RawSubjects,
         by: Event,
+        ring: KeyRing,
         split_bytes: int = SPLIT_BYTES,
         hold: int = FIRST,
     ) -> None:
@@ -76,7 +76,7 @@ class LandedCutter:
         self._subjects = subjects
         self._by = by
         self._store = open_store(settings)
-        self._ring: KeyRing = open_ring(settings, by.reason)
+        self._ring = ring
         self._catalogue = Catalogue(settings.database)
         self._split_bytes = split_bytes
         self._hold = hold

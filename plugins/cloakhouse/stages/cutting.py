@@ -18,7 +18,7 @@ manifests stay: they hold names of files, counts and digests, and tell later rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cloakhouse.contracts.model import Contract
+from cloakhouse.keys.derive import KeySource
 from cloakhouse.keys.files import locked
+from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.lake.recut import Going, recut, rows_going
@@ -37,9 +39,9 @@ from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
 from cloakhouse.settings import Settings
 from cloakhouse.stages.sources import PROTECTED, file_entries
-from cloakhouse.stages.token_roots import token_keys
+from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.keyed import written
-from cloakhouse.tokens.subjects import tokens_of_rights
+from cloakhouse.tokens.subjects import rights_uses, tokens_of_rights
 
 LOCK_WAIT_S = 600.0
 FILES, QUARANTINE = "files", "quarantine"
@@ -62,6 +64,23 @@ class Cut:
     deleted: int
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What opens files and names persons; kept over many partitions, so that each key is opened once."""
+
+    ring: KeyRing
+    tables: TableStore
+    keys: KeySource
+
+    @classmethod
+    def of(cls, settings: Settings, contracts: Iterable[Contract], reason: str) -> Tools:
+        """Return those for feeds of persons; `reason` goes into the events of keys."""
+        ring = open_ring(settings, reason)
+        subjects = [contract.column(c.column) for contract in contracts if (c := contract.rights.subject) is not None]
+        ensure_roots(settings, sorted({use.root for column in subjects for use in rights_uses(column)}))
+        return cls(ring, TableStore(open_store(settings), ring), token_keys(settings))
+
+
 def cut_partition(
     settings: Settings,
     contract: Contract,
@@ -69,6 +88,7 @@ def cut_partition(
     persons: pa.Array,
     by: Event,
     noted: Noted | None = None,
+    tools: Tools | None = None,
 ) -> Cut:
     """Cut the rows of `persons` (rights tokens, fixed_size_binary(16)) out of one protected partition, and publish it.
 
@@ -76,16 +96,19 @@ def cut_partition(
     any. `noted` is told that number first. Raises ContractError for a contract without a `subject`, IntegrityError,
     KeyServiceError, AccessRefused, StorageError, StageError (the dataset is busy for ten minutes).
     """
-    column, going = subject_rows(settings, contract, persons)
-    return cut_list(settings, contract, partition, FILES, [column], going, by, noted)
+    tools = tools or Tools.of(settings, [contract], by.reason)
+    column, going = subject_rows(settings, contract, persons, tools.keys)
+    return cut_list(settings, contract, partition, FILES, [column], going, by, noted, tools)
 
 
-def subject_rows(settings: Settings, contract: Contract, persons: pa.Array) -> tuple[str, Going]:
+def subject_rows(
+    settings: Settings, contract: Contract, persons: pa.Array, keys: KeySource | None = None
+) -> tuple[str, Going]:
     """Return the subject's column in the protected zone, and which rows of it are of `persons`."""
     subject = contract.rights.subject
     assert subject is not None, contract.name
     column = contract.column(subject.column)
-    tokens = written(tokens_of_rights(persons, column, token_keys(settings)), column.treatment.parameters)
+    tokens = written(tokens_of_rights(persons, column, keys or token_keys(settings)), column.treatment.parameters)
     return column.name, lambda batch: pc.is_in(batch.column(column.name), value_set=tokens)
 
 
@@ -98,6 +121,7 @@ def cut_list(
     going: Going,
     by: Event,
     noted: Noted | None = None,
+    tools: Tools | None = None,
 ) -> Cut:
     """Cut the rows that `going` tells from `columns` out of one list of files, FILES or QUARANTINE; as above."""
     lock = settings.home / "locks" / f"{contract.name}.lock"
@@ -107,8 +131,7 @@ def cut_list(
         if current is None:
             return Cut(None, 0, 0, 0)
         content = read_manifest(store, current.manifest, PROTECTED)
-        tables = TableStore(store, open_ring(settings, by.reason))
-        cutter = _Cutter(tables, columns, going)
+        cutter = _Cutter((tools or Tools.of(settings, [contract], by.reason)).tables, columns, going)
         hits = cutter.hits(file_entries(content[name]))
         rows = sum(hits.values())
         if noted is not None:

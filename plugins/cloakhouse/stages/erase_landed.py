@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.keys.derive import KeySource
 from cloakhouse.keys.files import locked
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.opening import open_store
@@ -34,10 +35,9 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event
 from cloakhouse.stages.cut_landed import LandedCutter
+from cloakhouse.stages.cutting import Tools
 from cloakhouse.stages.erasure_batch import still
 from cloakhouse.stages.raw_subjects import RawSubjects, nobody
-from cloakhouse.stages.token_roots import ensure_roots, token_keys
-from cloakhouse.tokens.subjects import rights_uses
 
 if TYPE_CHECKING:
     from cloakhouse.stages.erasure_batch import Batch
@@ -58,15 +58,17 @@ def erase_landed(settings: Settings, batch: Batch) -> dict[str, int]:
     if ended is not None:
         return dict(ended.content)
     by = event(settings, Action.ERASE, f"erasure {batch.name}", reason=batch.reason)
-    for contract in feeds_of_persons(settings):
+    feeds = list(feeds_of_persons(settings))
+    tools = Tools.of(settings, feeds, batch.reason)
+    for contract in feeds:
         progress = Progress.of("erase", contract.name)
         kept = _kept(settings, contract)
         for number, delivery in enumerate(kept, start=1):
             name = f"{LANDED} {contract.name}/{delivery.partition}/{delivery.revision}"
             if erasures.step(batch.name, name) is None:
-                subjects = recogniser(settings, contract, still(settings, batch), batch.names)
+                subjects = recogniser(settings, contract, tools.keys, still(settings, batch), batch.names)
                 told = _by(settings, delivery, batch.name, batch.reason)
-                found = _cut(settings, contract, delivery, subjects, told)
+                found = _cut(settings, contract, delivery, subjects, told, tools)
                 erasures.done(batch.name, name, found, replace(told, count=found["lines"]))
             progress.step(number, len(kept), "landed files")
     totals = Counter({"files": 0, "cut": 0, "lines": 0, "kept": 0})
@@ -90,11 +92,13 @@ def recut_new(settings: Settings) -> dict[str, int]:
         return dict(totals)
     digest = _digest(erased, held)
     going = erased.filter(pc.invert(pc.is_in(erased, value_set=held)))
-    for contract in feeds_of_persons(settings):
+    feeds = list(feeds_of_persons(settings))
+    tools = Tools.of(settings, feeds, NEW)
+    for contract in feeds:
         since = requests[0].requested_at
         for delivery in [d for d in _kept(settings, contract) if _to_search(settings, d, digest, since)]:
-            subjects = recogniser(settings, contract, going, nobody())
-            found = _cut(settings, contract, delivery, subjects, _by(settings, delivery, NEW), digest)
+            subjects = recogniser(settings, contract, tools.keys, going, nobody())
+            found = _cut(settings, contract, delivery, subjects, _by(settings, delivery, NEW), tools, digest)
             totals.update({name: found[name] for name in ("lines", "kept")}, files=1, cut=int(found["lines"] > 0))
     return dict(totals)
 
@@ -106,13 +110,12 @@ def feeds_of_persons(settings: Settings) -> Iterator[Contract]:
             yield contract
 
 
-def recogniser(settings: Settings, contract: Contract, going: pa.Array, names: pa.Array) -> RawSubjects:
+def recogniser(
+    settings: Settings, contract: Contract, keys: KeySource, going: pa.Array, names: pa.Array
+) -> RawSubjects:
     """Return what recognises the persons `going` in lines of a feed; who is under a hold now, stays."""
-    subject = contract.rights.subject
-    assert subject is not None
-    ensure_roots(settings, [use.root for use in rights_uses(contract.column(subject.column))])
     held = SubjectHolds(settings.database).held()
-    return RawSubjects.of(contract, token_keys(settings), going, held, names)
+    return RawSubjects.of(contract, keys, going, held, names)
 
 
 def _kept(settings: Settings, contract: Contract) -> list[Delivery]:
@@ -121,7 +124,13 @@ def _kept(settings: Settings, contract: Contract) -> list[Delivery]:
 
 
 def _cut(
-    settings: Settings, contract: Contract, delivery: Delivery, subjects: RawSubjects, by: Event, searched: str = ""
+    settings: Settings,
+    contract: Contract,
+    delivery: Delivery,
+    subjects: RawSubjects,
+    by: Event,
+    tools: Tools,
+    searched: str = "",
 ) -> dict[str, int]:
     """Cut one delivery as it stands now, under the dataset's lock, and return its lines and kept lines."""
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
@@ -129,7 +138,7 @@ def _cut(
         current = [d for d in kept if (d.partition, d.revision) == (delivery.partition, delivery.revision)]
         if not current:
             return {"lines": 0, "kept": 0}
-        cutter = LandedCutter(settings, contract, subjects, by)
+        cutter = LandedCutter(settings, contract, subjects, by, tools.ring)
         batch = str(by.facts["erasure"])
         found = cutter.cut(current[0], batch, searched)
         cutter.remove_unlisted(delivery.partition)

@@ -23,7 +23,7 @@ from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event
-from cloakhouse.stages.cutting import cut_partition
+from cloakhouse.stages.cutting import Tools, cut_partition
 from cloakhouse.stages.erase_landed import LANDED, feeds_of_persons
 from cloakhouse.stages.erasure_batch import still
 
@@ -45,14 +45,16 @@ def erase_protected(settings: Settings, batch: Batch) -> dict[str, int]:
     if ended is not None:
         return dict(ended.content)
     totals = Counter({"rewritten": 0, "deleted": 0})
-    for contract in feeds_of_persons(settings):
+    feeds = list(feeds_of_persons(settings))
+    tools = Tools.of(settings, feeds, batch.reason)
+    for contract in feeds:
         progress = Progress.of("erase", contract.name)
         partitions = Catalogue(settings.database).protected(contract.name).values()
         for number, partition in enumerate(partitions, start=1):
             by = told(settings, PROTECTED, contract, partition, batch)
             step = f"{PROTECTED} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
             noted = partial(found, erasures, batch, step, by)
-            cut = cut_partition(settings, contract, partition, still(settings, batch), by, noted)
+            cut = cut_partition(settings, contract, partition, still(settings, batch), by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
             progress.step(number, len(partitions), "partitions")
     return ended_with(settings, batch, PROTECTED, totals)

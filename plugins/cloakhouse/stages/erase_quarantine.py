@@ -22,7 +22,7 @@ from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
-from cloakhouse.stages.cutting import QUARANTINE, cut_list
+from cloakhouse.stages.cutting import QUARANTINE, Tools, cut_list
 from cloakhouse.stages.erase_landed import feeds_of_persons, recogniser
 from cloakhouse.stages.erase_protected import ended_with, found, told
 from cloakhouse.stages.erasure_batch import still
@@ -43,14 +43,16 @@ def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
     if ended is not None:
         return dict(ended.content)
     totals = Counter({"rewritten": 0, "deleted": 0})
-    for contract in feeds_of_persons(settings):
+    feeds = list(feeds_of_persons(settings))
+    tools = Tools.of(settings, feeds, batch.reason)
+    for contract in feeds:
         for partition in Catalogue(settings.database).protected(contract.name).values():
             by = told(settings, QUARANTINE, contract, partition, batch)
             step = f"{QUARANTINE} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
-            subjects = recogniser(settings, contract, still(settings, batch), batch.names)
+            subjects = recogniser(settings, contract, tools.keys, still(settings, batch), batch.names)
             noted = partial(found, erasures, batch, step, by)
             columns, going = quarantine_rows(settings, contract, partition, subjects)
-            cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted)
+            cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
     return ended_with(settings, batch, QUARANTINE, totals)
 
