@@ -114,13 +114,18 @@ def _wanted(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> l
 
 
 def _token_grants(principal: str, zone: str, uses: tuple[str, ...], purpose: str) -> list[Grant]:
-    """Return the grants on roots of token keys; `--class` names the purposes that contracts have tokens for."""
+    """Return the grants on roots of token keys; `--class` names the purposes that contracts have tokens for, and
+    `rights`, by whose tokens persons are recognised."""
     from cloakhouse.contracts.parser import load_contracts
     from cloakhouse.keys.protocol import Grant, KeyName
     from cloakhouse.stages.token_roots import roots_of
+    from cloakhouse.tokens.subjects import rights_uses
 
     contracts = load_contracts(current_settings().contracts).values()
-    roots = {root for contract in contracts for root in roots_of(contract) if root.startswith(f"{zone}/")}
+    roots = {root for contract in contracts for root in roots_of(contract)}
+    persons = [c.column(c.rights.subject.column) for c in contracts if c.rights.subject]
+    roots |= {use.root for column in persons for use in rights_uses(column)}
+    roots = {root for root in roots if root.startswith(f"{zone}/")}
     if not uses or not {f"{zone}/{use}" for use in uses} <= roots:
         names = ", ".join(sorted(root.split("/")[1] for root in roots)) or "none: no contract needs a key here"
         raise click.UsageError(f"--class is one of these, in this zone: {names}")
