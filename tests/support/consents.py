@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from cloakhouse.contracts.model import Column, Contract
+from cloakhouse.contracts.model import Column, ColumnClass, Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.contracts.subject import PURPOSES
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.manifests import write_manifest
+from cloakhouse.lake.parquet import TableStore
+from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Event
+from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
 from cloakhouse.ledger.consents import ConsentRegister, choices_table
 from cloakhouse.settings import Settings
 from cloakhouse.stages.land import land
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
-from cloakhouse.tokens.subjects import rights_tokens, rights_uses
+from cloakhouse.tokens.subjects import layer_of, rights_tokens, rights_uses, tokens_of_rights
 
 BY = Event("platform", "record consent", "a test")
 FIRST = dt.datetime(2017, 1, 1, tzinfo=dt.UTC)
@@ -86,3 +93,26 @@ def say(
         "chosen_at": times,
     }
     return ConsentRegister(settings.database).add(choices_table(columns), BY)
+
+
+def copied(template: Settings, home: Path) -> Settings:
+    """Return an installation like `template`, whose control database nobody has open, in `home`."""
+    shutil.copytree(template.home, home)
+    return replace(template.with_home(home), contracts=template.contracts)
+
+
+def protect(settings: Settings, partition: str, persons: Iterable[int]) -> ProtectedPartition:
+    """Make a protected partition of the customer master with a row for each of `persons`, and nothing but who it is."""
+    contract, lake = customers(settings), open_store(settings)
+    column, folder = contract.column("household_id"), f"protected/customers/{partition}"
+    ensure_roots(settings, [layer_of(column).root])
+    tokens = tokens_of_rights(rights(settings, persons), column, token_keys(settings))
+    table = pa.table({"household_id": tokens})
+    entry = TableStore(lake, open_ring(settings)).write(
+        f"{folder}/a.parquet", table, {"household_id": ColumnClass.DIRECT}
+    )
+    content = {"rows": table.num_rows, "files": [entry.as_dict()], "quarantine": [], "quarantined": {}}
+    manifest = write_manifest(lake, folder, "protected", {**content, "dataset": "customers", "partition": partition})
+    made = ProtectedPartition("customers", partition, "d" * 64, contract.version, table.num_rows, 0, True, manifest)
+    Catalogue(settings.database).record_protected([made], replace(BY, action="pseudonymize"))
+    return made
