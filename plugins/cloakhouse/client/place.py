@@ -4,7 +4,8 @@ Opening a version, in this order; nothing later happens when one step refuses:
 
 1. the register says which version is meant, and that it may be read;
 2. the register is not older than the lake (as one restored from an old backup is);
-3. the release is read by its digest and its signature is verified with the installation's key;
+3. the release is read by its digest and its signature is verified with the installation's key; where its contract pins
+   it to regions, store, keys and this machine must be in one of them;
 4. the access policy says which columns this reader sees.
 
 No key is asked for before rows are read.
@@ -28,6 +29,7 @@ from cloakhouse.ledger.versions import DatasetVersion, Selector, VersionRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages.reading_access import access_of, reading_ring, record_use
 from cloakhouse.stages.refused_reads import not_read
+from cloakhouse.stages.residency import RESIDENCY, check_regions
 from cloakhouse.stages.version_checks import check_register, open_release
 
 
@@ -66,11 +68,15 @@ class Place:
     def release(self, version: DatasetVersion) -> Release:
         """Return the verified release of `version`: step 3.
 
-        Raises IntegrityError (`integrity.release`, `integrity.signature`, `integrity.signing-key`), StorageError.
+        Raises IntegrityError (`integrity.release`, `integrity.signature`, `integrity.signing-key`), ResidencyRefused,
+        StorageError.
         """
         try:
             with self.explained():
-                return open_release(self.settings, version)
+                release = open_release(self.settings, version)
+                where = f"{version.name}, zone {version.zone}"
+                check_regions(self.settings, where, release.card.get(RESIDENCY, ()))
+                return release
         except IntegrityError:
             if (known := self.refusal(version)) is not None:
                 raise known from None

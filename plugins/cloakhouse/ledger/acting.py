@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloakhouse.contracts.access_policy import AccessPolicy
-from cloakhouse.errors import AccessRefused, CloakhouseError, ValidationRefused, VersionWithdrawn
+from cloakhouse.errors import AccessRefused, CloakhouseError, ResidencyRefused, ValidationRefused, VersionWithdrawn
 from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.keystore import PLATFORM
 from cloakhouse.keys.protocol import KeyService
@@ -20,7 +20,7 @@ from cloakhouse.settings import Settings
 
 UNKNOWN = "unknown"  # the actor in an event of somebody whom the key service doesn't know
 UNPRINTABLE = "unprintable"
-_REFUSALS = (AccessRefused, ValidationRefused, VersionWithdrawn)
+_REFUSALS = (AccessRefused, ResidencyRefused, ValidationRefused, VersionWithdrawn)
 
 
 def account(service: KeyService) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.lake.store.opening import open_store
@@ -17,6 +18,7 @@ from cloakhouse.lake.store.s3_bucket import examined
 from cloakhouse.ledger.audited_keys import service_of
 from cloakhouse.ledger.standing import standing
 from cloakhouse.settings import Settings
+from cloakhouse.stages.residency import check_residency, pinned
 
 FLOOR = "TLSv1.3"
 IN_PROCESS = "in process"
@@ -45,6 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("token root", _token_root),
         ("control database", _database),
         ("lake", _lake),
+        ("residency", _residency),
         ("console", _console),
         ("file modes", _modes),
     ]
@@ -113,6 +116,16 @@ def _server(store: S3Store) -> Finding:
     kept = "; old versions are kept until they are deleted one by one" if bucket.versioned else ""
     remedy = "" if protocol == FLOOR else "reach it by https, with TLS 1.3 (plain HTTP is for tests)"
     return Finding("lake", place.uri, protocol, f"{cipher}; {asked}; {bucket.told}{kept}", not remedy, remedy)
+
+
+def _residency(settings: Settings) -> Finding:
+    """Compare where store, keys and this machine are with the regions that contracts pin zones to."""
+    contracts = load_contracts(settings.contracts) if settings.contracts.is_dir() else {}
+    zones = list(pinned(contracts))
+    for contract, zone in zones:
+        check_residency(settings, contract, zone)
+    told = f"{len(zones)} zones are where their contracts keep them" if zones else "no contract pins a zone to regions"
+    return Finding("residency", settings.region or "region not told", IN_PROCESS, told, True)
 
 
 def _console(settings: Settings) -> Finding:

@@ -22,12 +22,15 @@ from cloakhouse.errors import ConfigurationError
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.files import locked
 from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.audited_keys import service_of
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages import inbox
+from cloakhouse.stages.auditing import event, failures_recorded
 from cloakhouse.stages.landing_run import Landed, LandingRun
+from cloakhouse.stages.residency import check_residency
 
 __all__ = ["Landed", "land"]
 
@@ -48,6 +51,8 @@ def land(
     catalogue.register_contract(contract)
     progress = Progress.of("land", contract.name)
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"landing {contract.name}"):
+        with failures_recorded(settings, event(settings, Action.LAND, contract.name, dataset=contract.name)):
+            check_residency(settings, contract, "landing")
         open_store(settings).clear_leftovers(f"landing/{contract.name}")
         if settings.token_roots.exists():  # a keystore that can't open it is not the one of this lake
             TokenKeys(service_of(settings), settings.token_roots).verify()

@@ -42,6 +42,7 @@ from cloakhouse.stages.auditing import event, failures_recorded, leased, record
 from cloakhouse.stages.leftovers import remove_others
 from cloakhouse.stages.pinning import Pinned, keys_of_sieve, listed, pin
 from cloakhouse.stages.reads import keys_of, read_of
+from cloakhouse.stages.residency import check_residency, check_residency_of
 from cloakhouse.stages.sources import PROTECTED, partition_files
 from cloakhouse.stages.spark_tasks import on_spark, together
 from cloakhouse.stages.token_roots import ensure_roots, roots_of
@@ -163,6 +164,8 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
     described = event(settings, Action.PSEUDONYMIZE, contract.name, dataset=contract.name)
     with locked(lock, LOCK_WAIT_S, f"pseudonymizing {contract.name}"), failures_recorded(settings, described):
         catalogue = Catalogue(settings.database)
+        check_residency(settings, contract, "landing", "quarantine", "protected")
+        check_residency_of(settings, contract.references, "protected")
         ensure_roots(settings, roots_of(contract))
         deliveries = [read_manifest(open_store(settings), ManifestRef.of(d), "delivery") for d in content["deliveries"]]
         _require_newest(catalogue, contract, deliveries)

@@ -42,6 +42,7 @@ from cloakhouse.stages.access_apply import share_missing
 from cloakhouse.stages.approving import require_approved
 from cloakhouse.stages.auditing import event, failures_recorded
 from cloakhouse.stages.pinning import Pinned, require_unchanged
+from cloakhouse.stages.residency import check_residency, residency_of
 from cloakhouse.stages.signing import signing_key
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.version_checks import check_register
@@ -63,6 +64,7 @@ def make_visible(
     register, store = VersionRegister(settings.database), open_store(settings)
     lock, by = settings.home / "locks" / f"{contract.name}.lock", publishing(settings, contract, content["evidence"])
     with locked(lock, LOCK_WAIT_S, f"publishing {contract.name}"), failures_recorded(settings, by):
+        check_residency(settings, contract, zone)
         version = _standing(register, register.published(contract.name, content["fingerprint"]))  # 1
         if version is None:
             require_unchanged(settings, contract, Pinned.of(content))
@@ -140,7 +142,7 @@ def _release(
         evidence=ManifestRef.of(content["evidence"]),
         source=ManifestRef.of(content["source"]),
         code={"cloakhouse": installed("cloakhouse")},
-        card=content["card"],
+        card={**content["card"], **residency_of(contract, zone)},
     )
 
 

@@ -33,6 +33,7 @@ from cloakhouse.stages.asked_query import in_words, subject_of
 from cloakhouse.stages.cells import Axis, cell_count
 from cloakhouse.stages.domains import axes_of
 from cloakhouse.stages.pinning import Pinned, pin
+from cloakhouse.stages.residency import check_residency, check_residency_of
 from cloakhouse.stages.sources import current_partitions, read_partitions
 from cloakhouse.stages.spending import charges
 from cloakhouse.stages.version_checks import open_release
@@ -122,6 +123,8 @@ def plan(settings: Settings, contract: Contract, store: TableStore) -> Plan:
     if fault := query_fault(query, contracts, contract.unit_of_privacy):  # the contracts may be newer than the query
         raise refused(fault)
     charged = charges(contracts, contract.sources, contract.unit_of_privacy, query.privacy.consumer)
+    check_residency(settings, contract, "aggregates")
+    check_residency_of(settings, contract.sources, "protected")
     catalogue = Catalogue(settings.database)
     pins = {name: current_partitions(catalogue, contracts[name]) for name in contract.sources}
     until = query.until or _newest(contracts[query.source], pins[query.source])

@@ -15,7 +15,7 @@ Source: GDPR Art. 44 to 46; AWS S3 API, HeadBucket (`x-amz-bucket-region`) and G
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ from cloakhouse.lake.store.s3_uri import Place
 from cloakhouse.settings import Settings
 
 NOT_TOLD = ""
+RESIDENCY = "residency"  # in the card of a release: the regions that its contract keeps it in
 AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 OLD_NAMES = {"EU": "eu-west-1"}  # of GetBucketLocation
 
@@ -50,6 +51,21 @@ def check_residency(settings: Settings, contract: Contract, *zones: str) -> None
     """
     for zone in zones:
         check_regions(settings, f"{contract.name}, zone {zone}", contract.rights.residency.get(zone, ()))
+
+
+def check_residency_of(settings: Settings, datasets: Iterable[str], zone: str) -> None:
+    """Do the same for `zone` of other datasets, by their contracts. Raises as above, ContractError."""
+    from cloakhouse.contracts.parser import load_contracts  # which takes YAML; readers import this module without it
+
+    contracts = load_contracts(settings.contracts)
+    for name in datasets:
+        check_residency(settings, contracts[name], zone)
+
+
+def residency_of(contract: Contract, zone: str) -> dict[str, list[str]]:
+    """Return what the card of a release says, whose readers may have no contract; empty where nothing is pinned."""
+    regions = contract.rights.residency.get(zone, ())
+    return {RESIDENCY: list(regions)} if regions else {}
 
 
 def check_regions(settings: Settings, where: str, allowed: Collection[str]) -> None:

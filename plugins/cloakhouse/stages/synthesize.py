@@ -45,6 +45,7 @@ from cloakhouse.stages.gate import attack_columns, check_risks
 from cloakhouse.stages.leftovers import none_left
 from cloakhouse.stages.pinning import Pinned, pin, sieves
 from cloakhouse.stages.reads import keys_of, reads, view_keys
+from cloakhouse.stages.residency import check_residency, check_residency_of
 from cloakhouse.stages.sampling import Sampled, sampled
 from cloakhouse.stages.sources import as_refs, current_partitions
 from cloakhouse.stages.spending import charges
@@ -134,6 +135,8 @@ def run(settings: Settings, request: ManifestRef, workers: Workers) -> ManifestR
     facts = {"fingerprint": work.fingerprint, "request": request.sha256}
     by = event(settings, Action.SYNTHESIZE, contract.name, dataset=contract.name, facts=facts)
     with locked(lock, LOCK_WAIT_S, f"synthesizing {contract.name}"), failures_recorded(settings, by):
+        check_residency(settings, contract, "views", "synthetic")
+        check_residency_of(settings, contract.sources, "protected")
         passing = sieves(settings, contract, work.contracts, work.rights)
         _record(settings, work, by)
         name, short = contract.name, f"{work.fingerprint[:12]}-{secrets.token_hex(4)}"

@@ -28,6 +28,7 @@ from cloakhouse.quality.suites import load_suite
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, record
 from cloakhouse.stages.reads import reads
+from cloakhouse.stages.residency import check_residency
 from cloakhouse.stages.sources import as_refs, read_partitions
 
 KIND = "validation"
@@ -63,6 +64,8 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
         )
     facts = {"suite": suite.digest}
     by = event(settings, Action.VALIDATE, contract.name, dataset=contract.name, facts=facts)
+    with failures_recorded(settings, by):
+        check_residency(settings, contract, "protected")
     record(settings, *reads(by, {contract.name: waiting}, "validation"))
     groups: list[dict[str, Any]] = []
     failed: list[tuple[list[ProtectedPartition], SuiteResult]] = []

@@ -43,6 +43,7 @@ from cloakhouse.stages.gate import Figure, attack_columns, risk_figures, sentenc
 from cloakhouse.stages.gate import table as figure_table
 from cloakhouse.stages.guarantees import guaranteed
 from cloakhouse.stages.reads import read_of, view_keys
+from cloakhouse.stages.residency import check_residency, check_residency_of
 from cloakhouse.stages.sources import file_entries, partition_files
 from cloakhouse.stages.synthesize import plan_of
 from cloakhouse.stages.validate import KIND, failures, refused
@@ -72,6 +73,8 @@ def validate_synthetic(settings: Settings, contract: Contract, synthesis: Manife
     facts = {"synthesis": synthesis.sha256}
     by = event(settings, Action.VALIDATE, contract.name, dataset=contract.name, facts=facts)
     with failures_recorded(settings, by):
+        check_residency(settings, contract, "views", "synthetic")
+        check_residency_of(settings, contract.sources, "protected")
         content = read_manifest(open_store(settings), synthesis, "synthesis")
         evidence, problems = _validated(settings, contract, content, synthesis, by)
     described = replace(by, count=content["rows"], facts={**facts, "evidence": evidence.sha256})

@@ -54,7 +54,7 @@ def test_json(doctor: Doctor) -> None:
     result = doctor("--output", "json")
     assert (result.exit_code, result.stderr) == (0, "")
     found = facts(result)
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(item.keys() == {"what", "endpoint", "protocol", "detail", "ok", "remedy"} for item in found.values())
     assert all(item["ok"] is True and item["remedy"] == "" for item in found.values())
 
