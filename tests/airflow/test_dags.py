@@ -19,6 +19,7 @@ FEED_SHAPE = {
     "pseudonymize": ["validate"],
     "validate": [],
 }
+MASTER_SHAPE = FEED_SHAPE | {"land": ["check_delivery", "register_choices"], "register_choices": ["plan"]}
 SYNTHETIC_SHAPE = {
     "plan": ["synthesize"],
     "synthesize": ["validate"],
@@ -28,10 +29,18 @@ SYNTHETIC_SHAPE = {
 }
 GOLDEN = {
     "aggregate_weekly_sales": {"aggregate": ["publish"], "publish": ["report"], "report": []},
+    "erase_subjects": {
+        "recut": [],
+        "batches": ["erase.cut"],
+        "erase.cut": ["erase.renew"],
+        "erase.renew": ["erase.prove"],
+        "erase.prove": [],
+    },
     "forward_audit": {"forward": []},
     "keep_audit": {"checkpoint": ["verify"], "verify": []},
+    "keep_retention": {"keep": []},
     "expire_and_collect": {"expire": ["collect"], "collect": []},
-    "protect_customers": FEED_SHAPE,
+    "protect_customers": MASTER_SHAPE,
     "protect_products": FEED_SHAPE,
     "protect_transactions": FEED_SHAPE,
     "publish_baskets_private": SYNTHETIC_SHAPE,
@@ -48,14 +57,17 @@ from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Par
 before, start = set(sys.modules), time.process_time()
 from cloakhouse.flow.factory import build_dags
 from cloakhouse.flow.audit_dags import build_audit_dags
+from cloakhouse.flow.erasure_dags import build_erasure_dags
 from cloakhouse.flow.key_dags import build_key_dags
+from cloakhouse.flow.retention_dags import build_retention_dags
 from cloakhouse.flow.version_dags import build_version_dags
-dags = build_dags() | build_key_dags() | build_version_dags() | build_audit_dags()
+dags = build_dags() | build_key_dags() | build_version_dags() | build_retention_dags() | build_audit_dags()
+dags |= build_erasure_dags()
 seconds = time.process_time() - start
 shape = {i: {t.task_id: sorted(t.downstream_task_ids) for t in d.tasks} for i, d in dags.items()}
 print(json.dumps({"shape": shape, "seconds": seconds, "modules": sorted(set(sys.modules) - before),
     "timeouts": [t.execution_timeout.total_seconds() for d in dags.values() for t in d.tasks],
-    "outlets": {i: sorted(o.uri for t in d.tasks for o in t.outlets) for i, d in dags.items()},
+    "outlets": {i: sorted(o.uri for t in d.tasks for o in t.outlets if isinstance(o, Asset)) for i, d in dags.items()},
     "schedules": {i: str(d.timetable.__class__.__name__) for i, d in dags.items()},
     "catchup": [d.catchup for d in dags.values()], "active": [d.max_active_runs for d in dags.values()]}))
 """
@@ -149,9 +161,11 @@ print(json.dumps({"errors": list(bag.import_errors.values()), "dags": sorted(bag
 """
     found = run_python(program, {**airflow_environment, "CLOAKHOUSE_CONTRACTS": str(folder)})
     assert found["dags"] == [
+        "erase_subjects",
         "expire_and_collect",
         "forward_audit",
         "keep_audit",
+        "keep_retention",
         "rewrite_keys",
         "rotate_keys",
         "watch_audit",

@@ -43,6 +43,7 @@ RESERVED = {  # names of folders that the platform keeps for itself
     "audit": "checkpoints of the audit log",
     "collections": "reports of the collector",
     "keys": "reports on keys",
+    "retention": "reports of retention",
     "rights": "lists of persons by token, and what was done about their requests",
 }
 PROPERTIES_OF = {

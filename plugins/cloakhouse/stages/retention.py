@@ -41,7 +41,7 @@ from cloakhouse.stages.retention_holds import HeldPersons
 from cloakhouse.stages.retention_objects import Objects
 from cloakhouse.stages.retention_periods import Shredded, end_periods
 from cloakhouse.stages.retention_plan import LANDING, PROTECTED, QUARANTINE, VIEWS, Item, State, plan
-from cloakhouse.stages.version_changes import operator
+from cloakhouse.stages.version_changes import Operator, operator
 
 LOCK_WAIT_S = 600.0
 REPORTS = "evidence/retention"
@@ -85,6 +85,7 @@ def keep(settings: Settings, *, dry_run: bool = False, now: dt.datetime | None =
     work = _Keeper(settings, now or dt.datetime.now(dt.UTC))
     if dry_run:
         return work.dry()
+    work.operator = operator(settings)  # whoever may not change versions deletes nothing
     for name in sorted(work.contracts):
         work.guarded(name, lambda name=name: work.dataset(work.contracts[name]))  # type: ignore[misc]
     work.guarded("versions", work.expire_versions)
@@ -103,6 +104,7 @@ class _Keeper:
     held: list[Item] = field(default_factory=list)
     shredded: tuple[Shredded, ...] = ()
     failed: dict[str, CloakhouseError] = field(default_factory=dict)
+    operator: Operator = field(init=False)
 
     def __post_init__(self) -> None:
         self.contracts = load_contracts(self.settings.contracts)
@@ -140,12 +142,10 @@ class _Keeper:
     def expire_versions(self) -> None:
         """Do step 4, of all datasets."""
         versions = [i for i in self.due if "@" in i.name and i.state is State.DUE]
-        acting = operator(self.settings) if versions else None
         for dataset in dict.fromkeys(item.dataset for item in versions):
             mine = {int(i.name.partition("@")[2]): i for i in versions if i.dataset == dataset}
-            assert acting is not None
             days = {(i.due - i.since).days for i in mine.values()}
-            acting.expire(dataset, sorted(mine), f"kept for {max(days)} days by its contract")
+            self.operator.expire(dataset, sorted(mine), f"kept for {max(days)} days by its contract")
             self.gone += mine.values()
 
     def collect(self) -> None:

@@ -1,0 +1,43 @@
+"""The DAG that keeps retention: every night what its contract lets go is deleted, and the keys of ended months.
+
+Its task returns the report's reference; it fails when a dataset could not be kept to its retention, and a retry goes on
+where it stands. Plan backups after it, so that what is due isn't backed up once more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from cloakhouse.flow.factory import reference_task
+from cloakhouse.flow.tasks import Reference, explained
+from cloakhouse.settings import Settings
+
+
+@explained("retention")
+def keep_retention() -> Reference:
+    """Delete what is due and return the report; fail when a dataset, or the keys, could not be done."""
+    from cloakhouse.stages.retention import keep
+
+    done = keep(Settings.from_environment())
+    for problem in done.failed.values():
+        raise problem
+    assert done.report is not None
+    return done.report.as_dict()
+
+
+def build_retention_dags() -> dict[str, DAG]:
+    """Return the DAGs for retention by DAG id."""
+    with DAG(
+        dag_id="keep_retention",
+        description="delete what the contracts' retention lets go, and the keys of what is gone",
+        schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC"),
+        start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        catchup=False,
+        max_active_runs=1,
+        default_args={"retry_delay": dt.timedelta(seconds=60), "execution_timeout": dt.timedelta(hours=4)},
+        tags=["cloakhouse", "retention"],
+    ) as dag:
+        reference_task("keep", retries=3)(keep_retention)()
+    return {dag.dag_id: dag}
