@@ -40,6 +40,7 @@ from cloakhouse.settings import EXPORT_LIMIT, Settings
 from cloakhouse.stages.authority import asked, refusals_recorded
 from cloakhouse.stages.erasure_request import Tolerance, whole_file
 from cloakhouse.stages.reading_access import access_of, reading_ring, record_use
+from cloakhouse.stages.residency import check_residency
 from cloakhouse.stages.subject_archive import Page, Rows, archive
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_landed import LandedRows
@@ -119,6 +120,7 @@ def _authorised(settings: Settings) -> None:
     feeds = [c for c in load_contracts(settings.contracts).values() if c.feed and c.rights.subject]
     for zone in ("landing", "protected"):
         for contract in feeds:
+            check_residency(settings, contract, zone)
             columns = contract.columns if zone == "landing" else contract.kept_columns
             access = decide(zone, contract.name, {column.name: column.column_class for column in columns})
             if len(access.readable) < len(columns):
