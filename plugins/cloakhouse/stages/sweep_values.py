@@ -95,7 +95,7 @@ class Needles:
         return Found(starts[keep], values[keep])
 
     def find_in_cells(self, column: pa.Array) -> Found:
-        """Return which cells of a column (text or bytes, of fixed size or not) hold the values, whole within the cell."""
+        """Return which cells of a column (text or bytes, of fixed size or not) hold the values, each whole."""
         data, edges = cells(column)
         starts, values = self._candidates(data)
         rows = np.searchsorted(edges, starts, "right") - 1

@@ -108,14 +108,16 @@ def gap(training: Numbers, holdout: Numbers) -> Estimate:
     return Estimate(float(training.max() - ordered[-1]), float(training.max() - ordered[-3]))
 
 
-def area(training: Numbers, owners: Units, holdout: Numbers, others: Units) -> Estimate:
-    """Return the area under the curve of scores (larger: more likely a member) of clustered rows."""
+def area(training: Numbers, owners: Units, holdout: Numbers, others: Units, *, capped: bool = True) -> Estimate:
+    """Return the area under the curve of scores (larger: more likely a member) of clustered rows; its bound is at most
+    1, unless not `capped`, for those who want its distance."""
     ordered_in, ordered_out = np.sort(training), np.sort(holdout)
     above = _placement(training, ordered_out)  # share of hold-out rows below each training row
     below = 1 - _placement(holdout, ordered_in)
     value = float(above.mean())
     variance = _variance(above, owners, value) + _variance(below, others, value)
-    return Estimate(value, min(1.0, value + Z * sqrt(variance)))
+    bound = value + Z * sqrt(variance)
+    return Estimate(value, min(1.0, bound) if capped else bound)
 
 
 def detection(training: Numbers, owners: Units, holdout: Numbers, others: Units, rate: float, seed: int) -> Estimate:

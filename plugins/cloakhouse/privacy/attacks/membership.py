@@ -37,6 +37,16 @@ class Scores:
 
 def membership(setting: Setting) -> tuple[Risk, ...]:
     """Return area and true positives of the nearest-neighbour attack, by row and by household."""
+    scores = scored(setting)
+    note = (
+        "log of distance to other real rows over distance to the release; "
+        f"{sampled(scores.owners, setting.owners, 'training')}, {sampled(scores.others, setting.others, 'hold-out')}"
+    )
+    return figures(setting, "membership", scores, note)
+
+
+def scored(setting: Setting) -> Scores:
+    """Return the scores of the attacked rows of both sides."""
     mine, theirs = setting.targets(10)
     release = setting.synthetic.take(setting.searched())
     close_mine = nearest(setting.training.take(mine), release, setting.seed)[1]
@@ -51,12 +61,7 @@ def membership(setting: Setting) -> tuple[Risk, ...]:
         ):
             at = np.flatnonzero(np.isin(rows, wanted, assume_unique=True))
             far[at] = nearest(points.take(rows[at]), pool, setting.seed)[1]
-    scores = Scores(_score(far_mine, close_mine), owners, _score(far_theirs, close_theirs), others)
-    note = (
-        "log of distance to other real rows over distance to the release; "
-        f"{sampled(mine, setting.owners, 'training')}, {sampled(theirs, setting.others, 'hold-out')}"
-    )
-    return figures(setting, "membership", scores, note)
+    return Scores(_score(far_mine, close_mine), owners, _score(far_theirs, close_theirs), others)
 
 
 def figures(setting: Setting, attack: str, scores: Scores, note: str) -> tuple[Risk, ...]:
