@@ -42,6 +42,8 @@ Parents = Mapping[str, Sequence[Mapping[str, str]]]
 
 def requested(settings: Settings, persons: pa.Array, name: str = "er-20261122-0a1b2c3d") -> Batch:
     """Request the erasure of `persons` (rights tokens) and return the batch, as `cloakhouse erase` would."""
+    column = load_contracts(settings.contracts)[SOURCE].column("household_id")
+    ensure_roots(settings, [use.root for use in rights_uses(column)])
     persons = pa.array(sorted(set(persons.to_pylist())), RIGHTS_TYPE)
     manifest = write_list(settings, name, persons, pa.array([], RIGHTS_TYPE))
     erasure = Erasure(name, "ann", REASON, len(persons), manifest, dt.datetime.now(dt.UTC))

@@ -29,6 +29,7 @@ from typing import Any
 
 from cloakhouse.contracts.model import Kind
 from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.errors import StageError
 from cloakhouse.flow.making_anew import cluster_of, make_anew
 from cloakhouse.flow.submit import Cluster
 from cloakhouse.keys.files import locked
@@ -42,6 +43,7 @@ from cloakhouse.stages.erase_derived import DERIVED, LATE, erase_derived, touche
 from cloakhouse.stages.erasure_attack import ABOVE_CHANCE, attack_after
 from cloakhouse.stages.erasure_batch import Batch, drop_abandoned, drop_list, open_batch
 from cloakhouse.stages.erasure_certificate import certify
+from cloakhouse.stages.strays import STRAYS
 from cloakhouse.stages.sweep import require_clean, sweep
 from cloakhouse.stages.version_changes import operator
 
@@ -70,6 +72,8 @@ def erase(
         work = _Work(settings, name, told, cluster)
         for part in PARTS:
             if part in parts and work.is_open:
+                if not ready(settings, name, part):
+                    raise _not_ready(name, part)
                 getattr(work, part)()
         if not work.is_open:
             work.drop()
@@ -83,6 +87,12 @@ def open_batches(settings: Settings) -> list[str]:
     return [erasure.batch for erasure in Erasures(settings.database).all(open_only=True)]
 
 
+def ready(settings: Settings, name: str, part: str) -> bool:
+    """Return whether what a part of the erasure `name` needs before it is done."""
+    before = {RENEW: STRAYS, PROVE: LATE}.get(part)
+    return before is None or Erasures(settings.database).step(name, before) is not None
+
+
 def made_anew(settings: Settings, name: str) -> dict[str, int]:
     """Return the versions that the erasure `name` made anew, by dataset."""
     found = {}
@@ -90,6 +100,17 @@ def made_anew(settings: Settings, name: str) -> dict[str, int]:
         if step.step.startswith("anew/") and step.content["version"] is not None:
             found[str(step.content["dataset"])] = int(step.content["version"])
     return found
+
+
+def _not_ready(name: str, part: str) -> StageError:
+    return StageError(
+        where=f"erasure {name}, {part}",
+        expected="the parts before it done",
+        found="one that isn't",
+        not_done="nothing was done",
+        remedy="see why that part did not end, then go on with the erasure: `cloakhouse erase resume`",
+        code="erasure-open",
+    )
 
 
 class _Work:

@@ -1,19 +1,19 @@
 """The DAG that erases: `erase_subjects` goes on with every open erasure each night, or with the one it is started with.
 
-    recut                       what landed since, without the persons who are erased
-    batches -> erase.cut -> erase.renew -> erase.prove      for each erasure, one at a time
+    recut -> cut -> renew -> prove
 
-The tasks are the parts of `cloakhouse.flow.erasing`, which the command line runs, too. A task that is killed or fails
-goes on where the erasure stands; one erasure that fails keeps no other waiting. XComs hold names of batches and
-references alone. What is made anew tells its asset, as its own DAG does, so that what is scheduled on it runs.
+`recut` takes persons who are erased out of what landed since; the others are the parts of `cloakhouse.flow.erasing`,
+which the command line runs, too. A task that is killed or fails goes on where the erasures stand. One erasure that
+fails keeps no other waiting: the tasks after it are run for those that are ready, and `prove` fails while one isn't
+proved. XComs hold counts alone. What is made anew tells its asset, as its own DAG does, so that what is scheduled on it
+runs.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
-from airflow.sdk import DAG, AssetAlias, CronTriggerTimetable, Param, task_group
+from airflow.sdk import DAG, AssetAlias, CronTriggerTimetable, Param, TriggerRule
 
 from cloakhouse.flow import erasure_tasks as tasks
 from cloakhouse.flow.factory import reference_task
@@ -38,15 +38,9 @@ def build_erasure_dags() -> dict[str, DAG]:
             )
         },
     ) as dag:
-        reference_task("recut", retries=3)(tasks.recut_deliveries)()
-        names = reference_task("batches", retries=3)(tasks.batches)()
-        _erase.expand(batch=names)
+        whatever_failed = {"trigger_rule": TriggerRule.ALL_DONE, "retries": 3}
+        recut = reference_task("recut", retries=3)(tasks.recut_deliveries)()
+        cut = reference_task("cut", **whatever_failed)(tasks.cut)()
+        renew = reference_task("renew", outlets=[AssetAlias("made_anew")], **whatever_failed)(tasks.renew)()
+        recut >> cut >> renew >> reference_task("prove", **whatever_failed)(tasks.prove)()
     return {dag.dag_id: dag}
-
-
-@task_group(group_id="erase")  # type: ignore[untyped-decorator]
-def _erase(batch: Any) -> None:
-    one_at_a_time = {"retries": 3, "max_active_tis_per_dagrun": 1}
-    cut = reference_task("cut", **one_at_a_time)(tasks.cut)(batch)
-    anew = reference_task("renew", outlets=[AssetAlias("made_anew")], **one_at_a_time)(tasks.renew)(cut)
-    reference_task("prove", **one_at_a_time)(tasks.prove)(anew)

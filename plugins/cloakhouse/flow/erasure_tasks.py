@@ -1,4 +1,4 @@
-"""The tasks of the DAG of erasures: each reads the settings, does one part of an erasure, and passes on its name."""
+"""The tasks of the DAG of erasures: each does one part of every open erasure, and returns a count."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from cloakhouse.errors import StageError
-from cloakhouse.flow.tasks import Reference, explained
+from cloakhouse.errors import CloakhouseError, internal
+from cloakhouse.flow.submit import Cluster
+from cloakhouse.flow.tasks import explained
+from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,61 +26,81 @@ def recut_deliveries() -> int:
 
 
 @explained("erase")
-def batches(**context: Any) -> list[str]:
-    """Return the names of the erasures to go on with: the one in the parameters, else all that are open."""
-    from cloakhouse.flow.erasing import open_batches
+def cut(**context: Any) -> int:
+    """Cut the persons out of the sources; return of how many erasures."""
+    from cloakhouse.flow.erasing import CUT
 
-    chosen = context["params"]["batch"]
-    return [chosen] if chosen else open_batches(Settings.from_environment())
-
-
-@explained("erase")
-def cut(batch: str) -> str:
-    """Cut the persons of a batch out of the sources; return its name."""
-    from cloakhouse.flow.erasing import CUT, erase
-
-    erase(Settings.from_environment(), batch, log.info, parts=(CUT,))
-    return batch
+    return len(_each(CUT, context))
 
 
 @explained("erase")
-def renew(batch: str, **context: Any) -> str:
-    """Remove what was made of the persons' rows and make it anew; tell the assets of what was published; return the
-    batch's name."""
-    from cloakhouse.flow.erasing import RENEW, erase, made_anew
+def renew(**context: Any) -> int:
+    """Remove what was made of the persons' rows, make it anew, and tell the assets of what was published; return for
+    how many erasures."""
+    from cloakhouse.flow.erasing import RENEW
     from cloakhouse.flow.operator import connected
 
-    settings = Settings.from_environment()
-    erase(settings, batch, log.info, parts=(RENEW,), cluster=connected())
-    _tell_assets(settings, made_anew(settings, batch), context)
-    return batch
+    done = _each(RENEW, context, connected())
+    for batch in done:
+        _tell_assets(batch, context)
+    return len(done)
 
 
 @explained("erase")
-def prove(batch: str) -> Reference:
-    """Search everything, attack what was made anew, sign the certificate; return its reference."""
-    from cloakhouse.flow.erasing import PROVE, erase
+def prove(**context: Any) -> int:
+    """Search everything, attack what was made anew, sign the certificates; return how many. Raises StageError when an
+    erasure couldn't be proved because a part before didn't end."""
+    from cloakhouse.flow.erasing import PROVE
 
-    done = erase(Settings.from_environment(), batch, log.info, parts=(PROVE,))
-    if done.certificate is None:
-        raise StageError(
-            where=f"erasure {batch}",
-            expected="the parts before it done, and a certificate",
-            found="an erasure that is open",
-            not_done="no certificate was signed",
-            remedy="clear the tasks before, so that they run",
-            code="erasure-open",
-        )
-    return done.certificate.as_dict()
+    return len(_each(PROVE, context))
 
 
-def _tell_assets(settings: Settings, versions: Mapping[str, int], context: Mapping[str, Any]) -> None:
+def _each(part: str, context: Mapping[str, Any], cluster: Cluster | None = None) -> list[str]:
+    """Do `part` of the erasure in the parameters, else of every open one, and return their names.
+
+    One that fails keeps no other waiting: what stopped the first is raised when each had its turn.
+    """
+    from cloakhouse.flow.erasing import erase, open_batches
+
+    settings, chosen = Settings.from_environment(), context["params"]["batch"]
+    done: list[str] = []
+    problems: list[CloakhouseError] = []
+    for name in [chosen] if chosen else open_batches(settings):
+        try:
+            erase(settings, name, _Told(name), parts=(part,), cluster=cluster)
+        except CloakhouseError as problem:
+            problems.append(problem)
+        except Exception as fault:  # noqa: BLE001 - its text may quote values
+            problems.append(internal("erase", fault))
+        else:
+            done.append(name)
+    for other in problems[1:]:
+        Progress.of("erase", "").trouble(other.explain())
+        log.error("%s", other.explain())
+    if problems:
+        raise problems[0]
+    return done
+
+
+class _Told:
+    """Tells the steps of one erasure to the log."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, step: str) -> None:
+        log.info("%s: %s", self._name, step)
+
+
+def _tell_assets(batch: str, context: Mapping[str, Any]) -> None:
     """Send the asset events of versions made anew as the DAGs that publish them do, through the task's alias."""
+    from cloakhouse.flow.erasing import made_anew
     from cloakhouse.flow.factory import published_asset
     from cloakhouse.ledger.versions import VersionRegister
 
+    settings = Settings.from_environment()
     register = VersionRegister(settings.database)
-    for dataset, number in versions.items():
+    for dataset, number in made_anew(settings, batch).items():
         [version] = [one for one in register.versions(dataset) if one.version == number]
         facts = {"sha256": version.manifest.sha256, "version": version.version, "rows": version.rows}
         for alias in context["task"].outlets:

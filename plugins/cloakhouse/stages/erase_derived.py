@@ -68,7 +68,7 @@ def erase_derived(settings: Settings, batch: Batch, touched: Touched, name: str 
         "searched": len(names),
         "datasets": [one["dataset"] for one in gone],
         "renew": renew,
-        "argument": stands.argument.as_dict(),
+        "argument": stands.argument.as_dict() if stands.versions else None,
     }
     by = event(settings, Action.ERASE, name, count=len(gone), reason=batch.reason, facts={"batch": batch.name})
     erasures.done(batch.name, name, content, by)
