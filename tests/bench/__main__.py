@@ -11,7 +11,8 @@
 9. attacks: planted leaks and false alarms on honest engines, and what the attacks cost;
 10. the governed lake: reading beside plaintext Parquet, publishing 10,000 files, listing, collecting, connecting;
 11. the audit log: appending from 8 processes, verifying a million entries;
-12. pages of the console with a thousand datasets and a million events.
+12. pages of the console with a thousand datasets and a million events;
+13. consent: pseudonymizing a week with and without asking whose rows may be used.
 
 Nothing here passes or fails: machines differ. `--only NAME` takes some of them, `--weeks A-B` narrows the first, and
 `--large` adds a Spark job over 100 million rows, 50 million sampled rows, and the collection of 100,000 files.
@@ -28,6 +29,7 @@ from pathlib import Path
 from tests.bench import (
     attacks,
     audit_log,
+    consent,
     console,
     growth,
     lake,
@@ -54,6 +56,7 @@ NAMES = (
     "lake",
     "audit_log",
     "console",
+    "consent",
 )
 
 
@@ -80,6 +83,7 @@ def main() -> None:
             "lake": lambda: lake.measure(root / "lake", large=options.large),
             "audit_log": lambda: audit_log.measure(root / "audit_log"),
             "console": lambda: console.measure(root / "console"),
+            "consent": lambda: consent.measure(root),
         }
         for name in options.only or NAMES:
             print(works[name](), flush=True)

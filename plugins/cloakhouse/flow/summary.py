@@ -44,7 +44,7 @@ def _table(console: Console, title: str, *columns: str) -> Any:
 
 
 def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract], report: RunReport) -> None:
-    table = _table(console, "Rows", "feed", "landed", "withheld", "quarantined", "protected", "partitions", "new rows")
+    table = _table(console, "Rows", "feed", "landed", "withheld", "quarantined", "protected", "partitions", "new")
     reasons: Counter[str] = Counter()
     for event in report.events:
         if event.get("reasons"):
@@ -71,19 +71,16 @@ def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract]
 
 
 def _consents(console: Console, settings: Settings, contracts: dict[str, Contract]) -> None:
-    """Print how many persons allow each purpose under whose law, and which datasets ask for it."""
+    """Print how many persons allow each purpose under whose law, and how many datasets ask for it."""
     found = counts(settings) if any(c.rights.consent for c in contracts.values()) else []
     if not found:
         return
-    asking: dict[str, list[str]] = {}
-    for name, contract in contracts.items():
-        if contract.rights.consent is not None:
-            asking.setdefault(contract.rights.consent.purpose, []).append(name)
-    table = _table(console, "Consent", "purpose", "law", "persons", "allow it", "asked for by")
-    table.columns[1].justify = table.columns[4].justify = "left"
+    asking = Counter(c.rights.consent.purpose for c in contracts.values() if c.rights.consent)
+    table = _table(console, "Consent", "purpose", "law", "persons", "allow it", "datasets that ask")
+    table.columns[1].justify = "left"
     for one in found:
-        names = ", ".join(asking.get(one.purpose, ["none"]))
-        table.add_row(one.purpose, one.jurisdiction, f"{one.persons:,}", f"{one.allowed:,}", names)
+        asked = f"{asking[one.purpose]:,}"
+        table.add_row(one.purpose, one.jurisdiction, f"{one.persons:,}", f"{one.allowed:,}", asked)
     console.print(table)
 
 

@@ -151,7 +151,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
     "no_synthesis": (SYNTHETIC, SYNTHETIC[SYNTHETIC.index("  - property: synthesis") : SYNTHETIC.index("  - property: gate")], "", "`synthesis`", "none", "engine"),
     "no_gate": (SYNTHETIC, SYNTHETIC[SYNTHETIC.index("  - property: gate") : SYNTHETIC.index("schema:")], "", "`gate`", "none", "maxCopyExcess"),
     "unknown_engine": (SYNTHETIC, "engine: gaussian copula", "engine: §magic", "gaussian copula", "`magic`", "correct"),
-    "holdout_of_everything": (SYNTHETIC, "holdoutShare: 0.4", "holdoutShare: §1", "between 0 and 1", "another value", "correct"),
+    "holdout_of_everything": (SYNTHETIC, "holdoutShare: 0.45", "holdoutShare: §1", "between 0 and 1", "another value", "correct"),
     "misspelt_synthesis_key": (SYNTHETIC, "      seed: 2017\n", "      seed: 2017\n      holdoutshare: §0.1\n", "one of", "`holdoutshare`", "spelling"),
     "misspelt_gate_key": (SYNTHETIC, "      minHoldoutUnits: 400\n", "      minHoldoutUnits: 400\n      maxCopyExces: §0.5\n", "one of", "`maxCopyExces`", "spelling"),
     "gate_threshold_missing": (SYNTHETIC, "      maxCopyExcess: 0.01\n", "", "`maxCopyExcess`", "nothing", "add `maxCopyExcess`"),
