@@ -31,6 +31,7 @@ from tests.bench import (
     audit_log,
     consent,
     console,
+    erasure,
     growth,
     lake,
     landing,
@@ -56,6 +57,7 @@ NAMES = (
     "lake",
     "audit_log",
     "console",
+    "erasure",
     "consent",
 )
 
@@ -83,6 +85,7 @@ def main() -> None:
             "lake": lambda: lake.measure(root / "lake", large=options.large),
             "audit_log": lambda: audit_log.measure(root / "audit_log"),
             "console": lambda: console.measure(root / "console"),
+            "erasure": lambda: erasure.measure(root / "erasure"),
             "consent": lambda: consent.measure(root),
         }
         for name in options.only or NAMES:

@@ -1,0 +1,114 @@
+"""Erasing persons from the sources of a year, against decrypting and rewriting the affected files once.
+
+The yardstick reads each landed file that holds a line of them, decompresses, compresses and encrypts it again; and each
+protected file with a row of them, decoded and encoded again; nobody is recognised and nothing is recorded. Erasing is
+all of it: recognising, files without a hit, manifests, events, and the deletion of the old ones. CPU seconds of this
+process; each is done once, on an installation of its own, since nothing is left to cut afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+from tests.support.erasures import requested
+from tests.support.house import House, without_consent
+
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.landed import LandedObject, landing, opened
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.reencryption import reencrypt_table
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.erasures import Erasures
+from cloakhouse.sample import write_feed
+from cloakhouse.settings import Settings
+from cloakhouse.stages.erase_sources import erase_landed, erase_protected, erase_quarantine
+from cloakhouse.stages.erasure_batch import Batch
+from cloakhouse.stages.land import land
+from cloakhouse.stages.landed_lines import LineWriter, header_of, line_blocks, plaintext
+from cloakhouse.stages.sources import partition_files
+from cloakhouse.stages.token_roots import ensure_roots, token_keys
+from cloakhouse.tokens.subjects import rights_tokens, rights_uses
+
+WEEKS = range(1, 54)
+CASES = {"1 household": 1, "1,000 households of 2,469": 1000}
+TARGET = 1.3
+
+
+def measure(folder: Path, weeks: range = WEEKS) -> str:
+    """Return the table of CPU seconds of erasing, and of rewriting the same files once."""
+    year = _year(folder / "year", weeks)
+    lines = [
+        f"| {len(weeks)} weeks | landed, s | protected and quarantine, s | rewriting them alone, s | ratio | target |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, households in CASES.items():
+        house = year.copy(folder / "copy")
+        batch = requested(house.settings, _persons(house, range(1, households + 1)))
+        yard = _timed(functools.partial(_rewritten, year.copy(folder / "yard"), _affected(year, batch)))
+        landed = _timed(functools.partial(erase_landed, house.settings, batch))
+        rest = _timed(lambda: (erase_protected(house.settings, batch), erase_quarantine(house.settings, batch)))  # noqa: B023
+        ratio = (landed + rest) / yard
+        lines.append(f"| {name} | {landed:.1f} | {rest:.1f} | {yard:.1f} | {ratio:.2f} | {TARGET} |")
+        for used in ("copy", "yard"):
+            shutil.rmtree(folder / used)
+    return "\n".join([*lines, ""])
+
+
+def _year(home: Path, weeks: range) -> House:
+    house = House(without_consent(Settings.from_environment({}).with_home(home)))
+    write_feed(house.settings.inbox, weeks=weeks, wanted=lambda name: not name.startswith("products"))
+    for name in ("customers", "transactions"):
+        land(house.settings, house.contracts[name])
+        house.protect(name)
+    return house
+
+
+def _persons(house: House, households: range) -> pa.Array:
+    column = house.contracts["customers"].column("household_id")
+    ensure_roots(house.settings, [use.root for use in rights_uses(column)])
+    return rights_tokens(pa.array(households, pa.int64()), column, token_keys(house.settings))
+
+
+def _affected(year: House, batch: Batch) -> set[str]:
+    """Return what holds rows of the batch, as erasing a copy tells: `landed <dataset>/<partition>`, `protected ...`."""
+    copy = year.copy(year.settings.home.parent / "told")
+    again = requested(copy.settings, batch.rights)
+    for step in (erase_landed, erase_protected):
+        step(copy.settings, again)
+    steps = Erasures(copy.settings.database).steps(again.name)
+    shutil.rmtree(copy.settings.home)
+    held = [step.step for step in steps if " " in step.step and (step.content.get("lines") or step.content.get("rows"))]
+    return {"/".join(step.split("/")[:2]) for step in held}
+
+
+def _rewritten(house: House, affected: set[str]) -> None:
+    store, ring = open_store(house.settings), open_ring(house.settings)
+    for name in ("customers", "transactions"):
+        feed = house.contracts[name].feed
+        assert feed is not None
+        for partition, [delivery] in house.catalogue.deliveries(name).items():
+            if f"landed {name}/{partition}" in affected:
+                target = LandedObject(name, partition, read_manifest(store, delivery.manifest)["object"])
+                with opened(store, target, ring) as stream, landing(store, target, ring) as sink:
+                    plain, lines = plaintext(stream, feed), LineWriter(sink, feed)
+                    lines.write(header_of(plain, feed))
+                    for block in line_blocks(plain):
+                        lines.write(block)
+                    lines.finish()
+        tables = house.store
+        for partition, protected in house.catalogue.protected(name).items():
+            if f"protected {name}/{partition}" in affected:
+                for entry in partition_files(house.settings, protected.manifest):
+                    reencrypt_table(entry, tables)
+                    store.delete(entry.path)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
