@@ -29,18 +29,17 @@ from cloakhouse.contracts.model import Contract, Kind
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError
 from cloakhouse.keys.files import locked
-from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.store.opening import open_store
-from cloakhouse.ledger.audit_event import Action, Event
-from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef
+from cloakhouse.ledger.audit_event import Action
+from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, record
 from cloakhouse.stages.collect import collect
-from cloakhouse.stages.retention_holds import HeldPersons
-from cloakhouse.stages.retention_objects import Objects
+from cloakhouse.stages.retention_feeds import Feeds, Outcome, told
 from cloakhouse.stages.retention_periods import Shredded, end_periods
-from cloakhouse.stages.retention_plan import LANDING, PROTECTED, QUARANTINE, VIEWS, Item, State, plan
+from cloakhouse.stages.retention_plan import VIEWS, Item, State, plan
 from cloakhouse.stages.version_changes import Operator, operator
 
 LOCK_WAIT_S = 600.0
@@ -109,9 +108,7 @@ class _Keeper:
     def __post_init__(self) -> None:
         self.contracts = load_contracts(self.settings.contracts)
         self.store = open_store(self.settings)
-        self.catalogue = Catalogue(self.settings.database)
-        self.objects = Objects(self.store, self.catalogue)
-        self.persons = HeldPersons(self.settings)
+        self.feeds = Feeds.of(self.settings)
         self.by = event(self.settings, Action.EXPIRE, "retention")
         self.progress = Progress.of("retention", "all")
         self.due = plan(self.settings, self.now)
@@ -132,10 +129,12 @@ class _Keeper:
         if contract.kind is Kind.FEED:
             for item in mine:
                 with self._locked(contract.name):
-                    {LANDING: self._landed, PROTECTED: self._protected, QUARANTINE: self._quarantine}[item.zone](
-                        contract, item
-                    )
-            self._finish(contract.name)
+                    outcome = self.feeds.expire(contract, item, self.by, self.now)
+                    (self.held if outcome is Outcome.HELD else self.gone).extend([item] * (outcome is not Outcome.NONE))
+            left = self.feeds.objects.left(contract.name)  # of a call that was killed
+            if left:
+                with self._locked(contract.name):
+                    self.feeds.objects.remove(left)
         elif contract.kind is Kind.SYNTHETIC:
             self._views(contract.name, [item for item in mine if item.zone == VIEWS])
 
@@ -180,59 +179,7 @@ class _Keeper:
 
     def _is_held(self, item: Item) -> bool:
         contract = self.contracts.get(item.dataset)
-        if contract is None or not self.persons.concern(contract):
-            return False
-        if item.zone == LANDING:
-            delivery = self._delivery(item)
-            return delivery is not None and self.persons.in_landed(contract, delivery)
-        partition = self.catalogue.protected(item.dataset).get(item.name)
-        if partition is None:
-            return False
-        look = self.persons.in_quarantine if item.zone == QUARANTINE else self.persons.in_protected
-        return look(contract, partition)
-
-    def _landed(self, contract: Contract, item: Item) -> None:
-        delivery = self._delivery(item)
-        if delivery is None:
-            return
-        if self.persons.in_landed(contract, delivery):
-            self.held.append(item)
-            return
-        by = self._event(item, delivery.rows, revision=delivery.revision, sha256=delivery.sha256)
-        self.catalogue.cut_delivery(delivery, replace(delivery, expired_at=self.now), by)
-        self.objects.remove([(LANDING, delivery.dataset, delivery.partition)])
-        self.gone.append(item)
-
-    def _protected(self, contract: Contract, item: Item) -> None:
-        partition = self.catalogue.protected(contract.name).get(item.name)
-        if partition is None:
-            return
-        in_quarantine = QUARANTINE not in contract.retention_days and self.persons.in_quarantine(contract, partition)
-        if in_quarantine or self.persons.in_protected(contract, partition):
-            self.held.append(item)
-            return
-        by = self._event(item, partition.rows, manifest=partition.manifest.sha256)
-        self.catalogue.expire_partition(partition, by)
-        self.objects.remove([(zone, contract.name, partition.partition) for zone in (PROTECTED, QUARANTINE)])
-        self.gone.append(item)
-
-    def _quarantine(self, contract: Contract, item: Item) -> None:
-        """Have the partition's manifest list no quarantined file any more; how many rows there were stays known."""
-        partition = self.catalogue.protected(contract.name).get(item.name)
-        if partition is None:
-            return
-        content = read_manifest(self.store, partition.manifest, PROTECTED)
-        if content["quarantine"]:
-            if self.persons.in_quarantine(contract, partition):
-                self.held.append(item)
-                return
-            body = {name: value for name, value in content.items() if name not in ("format", "kind")}
-            body |= {"quarantine": [], "quarantine_expired": True, "cut_from": partition.manifest.sha256}
-            fresh = write_manifest(self.store, partition.manifest.path.rpartition("/")[0], PROTECTED, body)
-            by = self._event(item, partition.quarantined, manifest=partition.manifest.sha256)
-            self.catalogue.cut_partition(partition, replace(partition, manifest=fresh), by)
-        self.objects.remove([(QUARANTINE, contract.name, partition.partition)])
-        self.gone.append(item)
+        return contract is not None and contract.kind is Kind.FEED and self.feeds.is_held(contract, item)
 
     def _views(self, dataset: str, items: Sequence[Item]) -> None:
         """Delete the views of runs; nothing is fitted or validated meanwhile."""
@@ -240,28 +187,10 @@ class _Keeper:
             lock = self.settings.home / "locks" / f"{dataset}-synthesis.lock"
             with locked(lock, LOCK_WAIT_S, f"retention of views of {dataset}"):
                 paths = [info.path for info in self.store.list(f"{VIEWS}/{dataset}/{item.name}")]
-                record(self.settings, self._event(item, len(paths)))
+                record(self.settings, told(self.by, item, len(paths)))
                 for path in paths:
                     self.store.delete(path)
             self.gone.append(item)
-
-    def _finish(self, dataset: str) -> None:
-        """Delete what a call that was killed had expired and not deleted yet."""
-        left = self.objects.left(dataset)
-        if left:
-            with self._locked(dataset):
-                self.objects.remove(left)
-
-    def _delivery(self, item: Item) -> Delivery | None:
-        """Return the delivery as it stands now, None when it expired meanwhile."""
-        partition, _, revision = item.name.partition("/")
-        known = self.catalogue.deliveries(item.dataset).get(partition, [])
-        return next((d for d in known if d.revision == int(revision) and d.expired_at is None), None)
-
-    def _event(self, item: Item, count: int, **facts: str | int) -> Event:
-        what = f"{item.zone}/{item.dataset}/{item.name}"
-        about = {"zone": item.zone, "days": (item.due - item.since).days, **facts}
-        return replace(self.by, object=what, dataset=item.dataset, count=count, facts=about)
 
     def _locked(self, dataset: str) -> AbstractContextManager[None]:
         return locked(self.settings.home / "locks" / f"{dataset}.lock", LOCK_WAIT_S, f"retention of {dataset}")
