@@ -223,13 +223,14 @@ def _record_reads(
 
 def _require_newest(catalogue: Catalogue, contract: Contract, deliveries: list[dict[str, Any]]) -> None:
     """Raise StageError when a correction landed after the request was planned: it must not be undone."""
-    landed = catalogue.deliveries(contract.name)
+    landed, ended = catalogue.deliveries(contract.name), catalogue.expired(contract.name)
     for delivery in deliveries:
-        if landed[delivery["partition"]][-1].sha256 != delivery["sha256"]:
+        newest = landed[delivery["partition"]][-1]
+        if newest.sha256 != delivery["sha256"] or newest.expired_at or delivery["partition"] in ended:
             raise StageError(
                 where=f"{contract.name} {delivery['partition']}",
                 expected="a request for the newest delivery",
-                found="one that a later delivery has overtaken",
+                found="one that a later delivery, or its retention, has overtaken",
                 not_done="nothing was pseudonymized",
                 remedy="run the DAG again: it plans anew",
                 code="overtaken",
