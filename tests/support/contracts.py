@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.model import Contract, Treatment
 from cloakhouse.contracts.parser import parse_contract
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dags" / "contracts"
@@ -20,6 +21,13 @@ COLUMNS = (
     "{name: amount, logicalType: number, customProperties: "
     "[{property: class, value: sensitive}, {property: treatment, value: keep}]}",
 )
+
+
+def keeping(contracts: dict[str, Contract], dataset: str, name: str) -> dict[str, Contract]:
+    """Return `contracts` with the column `name` of `dataset` kept as it is."""
+    changed = contracts[dataset]
+    columns = tuple(replace(c, treatment=Treatment("keep")) if c.name == name else c for c in changed.columns)
+    return {**contracts, dataset: replace(changed, columns=columns)}
 
 
 def column(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.contracts import SHIPPED
+from tests.support.contracts import SHIPPED, keeping
 
 from cloakhouse.client import asking
 from cloakhouse.client.cli import cli
@@ -17,7 +17,7 @@ from cloakhouse.contracts.model import Breakdown, Contract, Lookup, Privacy, Que
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.settings import Settings
 
-CONTRACTS = load_contracts(SHIPPED)
+CONTRACTS = keeping(load_contracts(SHIPPED), "customers", "consent_sharing")  # a truth value
 SALES = ("--from", "transactions", "--sum", "sales_value")
 BASKETS = ("--from", "transactions", "--count-distinct", "basket_id")
 

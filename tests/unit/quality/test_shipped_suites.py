@@ -83,10 +83,6 @@ def customers() -> pa.Table:
             "marital_status": repeat("Married", "Unmarried"),
             "household_size": repeat("1", "2", "3+"),
             "kids_count": repeat("none", "some"),
-            **{
-                f"consent_{use}": repeat(True, False)
-                for use in ("analytics", "personalisation", "synthetic", "sharing")
-            },
         }
     )
 
@@ -170,7 +166,7 @@ def test_empty_or_undeclared_columns_fail(dataset: str) -> None:
         ("customers", "email", "ann@example.org", "expect_table_to_hold_no_direct_identifier"),
         ("customers", "birth_date", "1971-03-04", "expect_column_values_to_be_in_set"),
         ("customers", "household_size", "alone", "expect_table_k_anonymity_to_be_at_least"),
-        ("customers", "consent_synthetic", None, "expect_column_values_to_not_be_null"),
+        ("customers", "household_id", None, "expect_column_values_to_not_be_null"),
         ("baskets_synthetic", "hour", 24, "expect_column_values_to_be_between"),
         ("baskets_synthetic", "matches_training", True, "expect_copy_excess_to_be_at_most"),
         ("households_synthetic", "value", -0.01, "expect_column_values_to_be_between"),
