@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.browser import browser
+from tests.support.persons import BY, many, requested
 from tests.support.published import empty_house
 
 from cloakhouse.console.session import standing_alone
@@ -29,6 +30,7 @@ from cloakhouse.ledger.alert_rules import Alert
 from cloakhouse.ledger.alerts import AlertRegister
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.audit_event import REFUSED, Action, Event
+from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
 from cloakhouse.stages.checkpointing import checkpoint
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 HOSTILE = "<script>alert(1)</script>"
+ERASURE = "er-20261101-0badcafe"
 
 
 def free_port() -> int:
@@ -47,7 +50,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A small real installation: one version, refusals, an alert, markup in a reason, a signed checkpoint."""
+    """A small real installation: one version, refusals, an alert, markup in a reason, an erasure, a checkpoint."""
     import datetime as dt
 
     home = tmp_path_factory.mktemp("console") / "home"
@@ -62,6 +65,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         Alert("refusals", f"ben {n}", since, "high", f"40 refusals {HOSTILE}", "2 a day", (1, 2)) for n in range(2)
     ]
     AlertRegister(house.settings.database).raise_(alerts)
+    requested(house.settings.database, ERASURE, many(1_234))
+    Erasures(house.settings.database).done(ERASURE, "landed/people", {"rows": 4_321, "files": 2}, BY)
     checkpoint(house.settings)
     return house.settings
 

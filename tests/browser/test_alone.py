@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from tests.browser.conftest import HOSTILE, Alone
+from tests.browser.conftest import ERASURE, HOSTILE, Alone
 from tests.support.console import PAGES
 
 if TYPE_CHECKING:
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-LOOKED_AT = (*PAGES, "/log/5", "/alerts/1", "/nowhere", "/log?since=never", "/datasets?name=zzz")
+LOOKED_AT = (
+    *PAGES,
+    f"/requests/{ERASURE}",
+    "/log/5",
+    "/alerts/1",
+    "/nowhere",
+    "/log?since=never",
+    "/datasets?name=zzz",
+)
 
 
 @pytest.fixture(scope="module")
