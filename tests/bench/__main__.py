@@ -12,7 +12,8 @@
 10. the governed lake: reading beside plaintext Parquet, publishing 10,000 files, listing, collecting, connecting;
 11. the audit log: appending from 8 processes, verifying a million entries;
 12. pages of the console with a thousand datasets and a million events;
-13. consent: pseudonymizing a week with and without asking whose rows may be used.
+13. consent: pseudonymizing a week with and without asking whose rows may be used;
+14. the closing search of an erasure: raw bytes, CSV and Parquet columns, decoding told apart.
 
 Nothing here passes or fails: machines differ. `--only NAME` takes some of them, `--weeks A-B` narrows the first, and
 `--large` adds a Spark job over 100 million rows, 50 million sampled rows, and the collection of 100,000 files.
@@ -40,6 +41,7 @@ from tests.bench import (
     path,
     sampling,
     spark,
+    sweep,
     synthesis,
     tokens,
 )
@@ -59,6 +61,7 @@ NAMES = (
     "console",
     "erasure",
     "consent",
+    "sweep",
 )
 
 
@@ -85,6 +88,7 @@ def main() -> None:
             "lake": lambda: lake.measure(root / "lake", large=options.large),
             "audit_log": lambda: audit_log.measure(root / "audit_log"),
             "console": lambda: console.measure(root / "console"),
+            "sweep": lambda: sweep.measure(root / "sweep"),
             "erasure": lambda: erasure.measure(root / "erasure"),
             "consent": lambda: consent.measure(root),
         }

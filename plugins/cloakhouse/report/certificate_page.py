@@ -120,12 +120,13 @@ def _search(sweep: Facts) -> str:
 
 
 def _record(content: Facts) -> str:
+    digest = hashlib.sha256(canonical(content)).hexdigest()
     return section(
         "record",
         "How do I check this?",
         paragraph(text(content["method"])),
         paragraph("<code>cloakhouse erase verify</code> verifies the file that this page was made from."),
-        f"<dl><dt>statement (SHA-256)</dt><dd class='digest'>{hashlib.sha256(canonical(content)).hexdigest()}</dd></dl>",
+        f"<dl><dt>statement (SHA-256)</dt><dd class='digest'>{digest}</dd></dl>",
         '<p class="foot">No person is named here, by no token and no value: only counts, digests and names.</p>',
     )
 

@@ -35,7 +35,7 @@ _LOG = {"number", "content", "path", "checkpoint"}
 
 @dataclass(frozen=True)
 class VerifiedCertificate:
-    """What a verified certificate says: `content` is JSON-ready, `logged` tells whether the log is proved to have it."""
+    """What a verified certificate says (JSON-ready), and whether the audit log is proved to have it."""
 
     content: dict[str, Any]
     logged: bool
@@ -67,14 +67,14 @@ def verify(text: bytes, key: PublicKey, log_key: PublicKey | None = None) -> Ver
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(text) if len(text) <= LIMIT else None
-        sound = isinstance(content, dict) and canonical(content) == text
-        sound = sound and isinstance(content.get("log", {}), dict) and isinstance(content.get("certificate", {}), dict)
+        content: dict[str, Any] = dict(json.loads(text)) if len(text) <= LIMIT else {}
+        sound = canonical(content) == text
+        sound = sound and all(isinstance(content.get(name, {}), dict) for name in ("certificate", "log"))
     except (ValueError, TypeError, RecursionError):
         sound = False
     if not sound:
         raise _broken("canonical JSON", "another text")
-    return dict(content)
+    return content
 
 
 def _entry(log: Mapping[str, Any], digest: str) -> bytes:

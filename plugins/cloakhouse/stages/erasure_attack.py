@@ -101,14 +101,15 @@ def attacked(
     assert contract.synthesis is not None
     columns = attack_columns(contract)
     names = [column.name for column in columns]
-    counts = [0 if side is None else len(pc.unique(side[UNIT])) for side in (erased, others)]
-    if erased is None or min(counts) < LEAST:
-        return Attack(contract.name, version, *counts, None, None, None, TOO_FEW)
-    sides = [Population(side.select(names), unit_numbers(side)) for side in (erased, others)]
-    scores = scored(Setting.of(synthetic, *sides, columns, contract.synthesis.seed))
+    persons, strangers = (0 if side is None else len(pc.unique(side[UNIT])) for side in (erased, others))
+    if erased is None or min(persons, strangers) < LEAST:
+        return Attack(contract.name, version, persons, strangers, None, None, None, TOO_FEW)
+    members, controls = (Population(side.select(names), unit_numbers(side)) for side in (erased, others))
+    scores = scored(Setting.of(synthetic, members, controls, columns, contract.synthesis.seed))
     mine, theirs = by_household(scores.training, scores.owners), by_household(scores.holdout, scores.others)
     found = area(mine, np.arange(len(mine)), theirs, np.arange(len(theirs)), capped=False)
     reach = (found.bound - found.value) / Z * NormalDist().inv_cdf((1 + LEVEL) / 2)
-    low, high = max(0.0, found.value - reach), min(1.0, found.value + reach)
-    verdict = ABOVE_CHANCE if low > 0.5 else CHANCE
-    return Attack(contract.name, version, *counts, *(round(x, 6) for x in (found.value, low, high)), verdict)
+    value, low, high = (
+        round(x, 6) for x in (found.value, max(0.0, found.value - reach), min(1.0, found.value + reach))
+    )
+    return Attack(contract.name, version, persons, strangers, value, low, high, ABOVE_CHANCE if low > 0.5 else CHANCE)

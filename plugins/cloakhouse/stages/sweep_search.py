@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from cloakhouse.stages.worklist_values import FORMATTED, RIGHTS
 
 Place = tuple[str, str, str, str]  # zone, dataset, part, digest: see `Hit`
 BYTES, ROOT = "bytes", "home"
+UNREADABLE = "unreadable"
 DELIVERED = ("landing", "quarantine")  # zones of plain values: a token in the form of one is somebody's value there
 QUARANTINED = "record"
 
@@ -66,23 +68,20 @@ class Search:
 
     def object(self, path: str, local: Callable[[], Path]) -> None:
         """Search an object of the lake by its path: as it lies, and decoded."""
-        try:
+        zone, dataset, *_ = [*path.split("/")[:-1], "", ""]
+        place = (zone, dataset, BYTES, "")
+        with self._readable(place):
             file = local()
-            place = (*[*path.split("/")[:-1], "", ""][:2], BYTES, "")
             self._raw(place, file, frozenset())
             self._decoded(place, path, file)
-        except FileNotFoundError:
-            return  # removed meanwhile
 
     def file(self, path: str, local: Path) -> None:
         """Search a file beside the lake; `path` is that within its root folder."""
         first, _, rest = path.partition("/")
         place = (first, rest.rpartition("/")[0], BYTES, "") if rest else (ROOT, "", BYTES, "")
         without = frozenset({RIGHTS}) if local.name.startswith(self._database) else frozenset[str]()
-        try:
+        with self._readable(place):
             self._raw(place, local, without)
-        except FileNotFoundError:
-            return
 
     def column(self, place: Place, values: pa.Array, without: frozenset[str] = frozenset()) -> None:
         """Search a column of text or bytes, value by value."""
@@ -107,6 +106,16 @@ class Search:
             fields = (line or b"").split(b"\x1f")
             if len(fields) == len(contract.columns) and fields[at].strip(b' "') in known:
                 self.hit((*place[:2], subject.column, place[3]), 1)
+
+    @contextlib.contextmanager
+    def _readable(self, place: Place) -> Iterator[None]:
+        """Count a file that the system doesn't let be read; one that was removed meanwhile is none."""
+        try:
+            yield
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._unopened[place[0], place[1], UNREADABLE, place[3]] += 1
 
     def _raw(self, place: Place, file: Path, without: frozenset[str]) -> None:
         counted = self._counted(place[0])

@@ -1,4 +1,4 @@
-"""The certificate: nothing is certified unproved, what is certified is signed and logged, and every byte of it counts."""
+"""The certificate: nothing is certified unproved, what is certified is signed and logged, every byte of it counts."""
 
 from __future__ import annotations
 
