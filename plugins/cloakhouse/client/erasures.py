@@ -136,7 +136,7 @@ def goes_on(settings: Settings, names: Sequence[str], output: str, asked: dict[s
     for name in names:
         problem: CloakhouseError | None = None
         try:
-            erase(settings, name)
+            erase(settings, name, lambda step: show.note(f"  {step}"))
         except CloakhouseError as fault:
             problem = fault
             failures.append(fault)

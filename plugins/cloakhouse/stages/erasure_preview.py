@@ -19,7 +19,7 @@ from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.recut import rows_going
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
-from cloakhouse.ledger.catalogue import Catalogue, Delivery, ManifestRef
+from cloakhouse.ledger.catalogue import Catalogue, Delivery, ProtectedPartition
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
 from cloakhouse.stages.cutting import FILES, QUARANTINE, subject_rows
@@ -63,8 +63,8 @@ def preview(settings: Settings, batch: Batch) -> list[Affected]:
         subjects = RawSubjects.of(contract, token_keys(settings), batch.rights, held, batch.names)
         for revisions in catalogue.deliveries(contract.name).values():
             sources += [_landed(settings, contract, subjects, d) for d in revisions if d.expired_at is None]
-        for name, partition in catalogue.protected(contract.name).items():
-            sources += _protected(settings, contract, subjects, batch.rights, name, partition.manifest)
+        for partition in catalogue.protected(contract.name).values():
+            sources += _protected(settings, contract, subjects, batch.rights, partition)
     touched: dict[str, list[str]] = {}
     for one in sources:
         if one.zone == PROTECTED and one.rows:
@@ -89,16 +89,19 @@ def _landed(settings: Settings, contract: Contract, subjects: RawSubjects, deliv
 
 
 def _protected(
-    settings: Settings, contract: Contract, subjects: RawSubjects, persons: pa.Array, name: str, manifest: ManifestRef
+    settings: Settings, contract: Contract, subjects: RawSubjects, persons: pa.Array, partition: ProtectedPartition
 ) -> Iterator[Affected]:
     """Yield the rows of one protected partition that go, and those of its quarantine."""
     store = open_store(settings)
-    tables, content = TableStore(store, open_ring(settings)), read_manifest(store, manifest, PROTECTED)
+    tables, content = TableStore(store, open_ring(settings)), read_manifest(store, partition.manifest, PROTECTED)
     column, going = subject_rows(settings, contract, persons)
-    parts = ((PROTECTED, FILES, [column], going), (QUARANTINE, QUARANTINE, *quarantine_rows(contract, subjects)))
+    parts = (
+        (PROTECTED, FILES, [column], going),
+        (QUARANTINE, QUARANTINE, *quarantine_rows(settings, contract, partition, subjects)),
+    )
     for zone, listed, columns, goes in parts:
         rows = sum(rows_going(tables, entry, columns, goes) for entry in file_entries(content[listed]))
-        yield Affected(contract.name, zone, name, rows)
+        yield Affected(contract.name, zone, partition.partition, rows)
 
 
 def _derived(settings: Settings, touched: dict[str, list[str]], persons: pa.Array) -> Iterator[Affected]:

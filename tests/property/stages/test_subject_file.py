@@ -18,7 +18,7 @@ NUMBERS = st.integers(1, 2**40).map(str)
 RUBBISH = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(NUMBERS | RUBBISH, max_size=30))
 def test_each_line_is_one_person_or_one_refusal(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
