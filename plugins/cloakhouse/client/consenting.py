@@ -134,7 +134,7 @@ def show_counts(output: str) -> None:
 
 
 @consent.command()
-@click.option("--take-out", is_flag=True, help="Cut these persons out of protected partitions, but those under a hold.")
+@click.option("--take-out", is_flag=True, help="Cut who withdrew out of protected partitions, but those under a hold.")
 @why_option
 @output_option
 def due(take_out: bool, reason: str, output: str) -> None:

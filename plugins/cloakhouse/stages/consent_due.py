@@ -5,8 +5,9 @@
 - A published version may hold whoever was on the list of the snapshot that it was made under: of these, those who don't
   allow the purpose now are counted, which is the most it can be. One that was made under no snapshot, or under one that
   isn't kept, has a count that nobody knows, and is due at once.
-- `take_out` cuts such persons out of protected partitions, but for those under a hold. A version is never changed: the
-  next run makes one without them, and the old one is then to be withdrawn.
+- `take_out` cuts persons out of protected partitions whose record doesn't allow the purpose, but for those under a
+  hold. Persons without a record stay listed and aren't cut: a register that wasn't fed would empty the zone. A version
+  is never changed: the next run makes one without them, and the old one is then to be withdrawn.
 
 What was landed, and what was set aside, is used for nothing; retention and erasures reach it.
 """
@@ -127,6 +128,11 @@ class _Looker:
         allowed = self.withdrawn(consent.purpose).allowed
         return persons.filter(pc.invert(pc.is_in(persons, value_set=allowed)))
 
+    def withdrawn_among(self, consent: Consent, persons: pa.Array) -> pa.Array:
+        """Return those of `persons` whose record doesn't allow the purpose, and who aren't held: these may be cut."""
+        gone = persons.filter(pc.is_in(persons, value_set=self.withdrawn(consent.purpose).others))
+        return gone.filter(pc.invert(pc.is_in(gone, value_set=self.held)))
+
 
 def consents_due(settings: Settings, now: dt.datetime | None = None) -> list[Due]:
     """Return what holds persons who don't allow its purpose, what is due first, first. Nothing is changed.
@@ -146,7 +152,7 @@ def consents_due(settings: Settings, now: dt.datetime | None = None) -> list[Due
 
 
 def take_out(settings: Settings, reason: str = "", now: dt.datetime | None = None) -> list[TakenOut]:
-    """Cut everybody who doesn't allow the purpose, and isn't held, out of protected partitions; say what was cut.
+    """Cut everybody whose record doesn't allow the purpose, and who isn't held, out of protected partitions.
 
     Each partition is published before the next is begun; killed anywhere, the next call goes on. Raises as
     `consents_due`, and StageError for a dataset that is busy for ten minutes.
@@ -156,8 +162,7 @@ def take_out(settings: Settings, reason: str = "", now: dt.datetime | None = Non
         consent = contract.rights.consent
         for partition, persons in _persons_of(settings, contract):
             assert consent is not None
-            gone = looker.not_allowed(consent, persons)
-            gone = gone.filter(pc.invert(pc.is_in(gone, value_set=looker.held)))
+            gone = looker.withdrawn_among(consent, persons)
             if not len(gone):
                 continue
             facts: dict[str, str | int] = {"because": "withdrawn", "persons": len(gone), "use": consent.purpose}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -27,7 +27,7 @@ from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages.authority import asked, refusals_recorded
 from cloakhouse.stages.consent_lines import NEEDED, OPTIONAL, Line, LineReader, csv_lines, json_lines
-from cloakhouse.stages.consent_master import required_master
+from cloakhouse.stages.consent_master import declared, required_master
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.subjects import rights_uses
 
@@ -64,11 +64,11 @@ def record_choice(
     IntegrityError, StorageError.
     """
     now = dt.datetime.now(dt.UTC)
-    column = _column(settings)
+    dataset, column = _column(settings)
     at = (chosen_at or now).isoformat()
     line = {column.name: identifier, "purpose": purpose, "choice": choice, "chosen_at": at}
     line |= {"policy": policy, "country": country, "source": source}
-    with _authorised(settings, column, reason, "a choice") as (keys, event):
+    with _authorised(settings, column, reason, "a choice", dataset) as (keys, event):
         reader = LineReader(column, keys, now)
         table = _sound(reader, reader.table([(1, line)]), "the choice")
         return Registered(1, ConsentRegister(settings.database).add(table, event))
@@ -80,14 +80,14 @@ def import_choices(settings: Settings, path: Path, reason: str) -> Registered:
     Raises NotFound; ConfigurationError as `record_choice`, for lines that can't be registered, told by number, and for
     a file of more than 256 MiB or 250,000 lines; else as `record_choice`.
     """
-    column = _column(settings)
+    dataset, column = _column(settings)
     try:
         if not path.is_file():
             raise _missing(path)
         if path.stat().st_size > MOST_BYTES:
             raise _unusable(path.name, f"at most {MOST_BYTES >> 20} MiB", "a larger file")
         with (
-            _authorised(settings, column, reason, "choices of a file") as (keys, event),
+            _authorised(settings, column, reason, "choices of a file", dataset) as (keys, event),
             path.open(encoding="utf-8-sig", errors="replace", newline="") as stream,
         ):
             reader = LineReader(column, keys, dt.datetime.now(dt.UTC))
@@ -99,19 +99,21 @@ def import_choices(settings: Settings, path: Path, reason: str) -> Registered:
         raise storage_error(fault, path, "no choice was registered") from None
 
 
-def _column(settings: Settings) -> Column:
+def _column(settings: Settings) -> tuple[str, Column]:
+    """Return the customer master's name, and its column that names persons."""
     contract = required_master(settings)
-    assert contract.rights.subject is not None
-    return contract.column(contract.rights.subject.column)
+    return contract.name, contract.column(declared(contract)[0].column)
 
 
 @contextmanager
-def _authorised(settings: Settings, column: Column, reason: str, what: str) -> Iterator[tuple[TokenKeys, Event]]:
+def _authorised(
+    settings: Settings, column: Column, reason: str, what: str, dataset: str
+) -> Iterator[tuple[TokenKeys, Event]]:
     """Yield keys of rights tokens and the event of who asks; whatever refuses in the block is recorded with it."""
-    log, event = asked(settings, Action.RECORD_CONSENT, what, reason, 0, platform=True)
+    log, event = asked(settings, Action.RECORD_CONSENT, what, reason, 0, dataset=dataset, platform=True)
     with refusals_recorded(log, event):
         ensure_roots(settings, [use.root for use in rights_uses(column)])
-        yield token_keys(settings), replace(event, dataset=required_master(settings).name)
+        yield token_keys(settings), event
 
 
 def _lines(path: Path, stream: TextIO, column: Column) -> Iterator[tuple[int, Line | None]]:

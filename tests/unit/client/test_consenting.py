@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.consents import copied, deliver, master_line, protect, rights
+from tests.support.consents import copied, deliver, made, master_line, protect, rights
 
 from cloakhouse.client.cli import cli
 from cloakhouse.settings import Settings
@@ -21,11 +21,11 @@ REASON = ("--reason", "case 4711: a call of the customer")
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = Settings.from_environment({}).with_home(tmp_path_factory.mktemp("desk") / "home")
-    deliver(made, "2017-01-02", [master_line(1), master_line(2, sharing=False), master_line(3, country="US")])
-    rights(made, [1])
-    protect(made, "2017-01-02", [1, 2, 3])
-    return made
+    house = made(tmp_path_factory.mktemp("desk") / "home")
+    deliver(house, "2017-01-02", [master_line(1), master_line(2, sharing=False), master_line(3, country="US")])
+    rights(house, [1])
+    protect(house, "2017-01-02", [1, 2, 3])
+    return house
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`subject`, `consent` and `residency` of contracts: what is read, and what can't stand, alone and beside each other."""
+"""`subject`, `consent` and `residency` of contracts: what is read, and what can't stand."""
 
 from __future__ import annotations
 

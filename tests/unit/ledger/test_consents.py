@@ -117,7 +117,7 @@ def snapshot(letter: str, purpose: str, at: dt.datetime) -> Snapshot:
 def test_a_snapshot_stands_once_under_its_digest_and_is_found_by_purpose_and_time(url: str) -> None:
     snapshots = ConsentSnapshots(url)
     first, second, other = (
-        snapshot(l, p, NOON + k * HOUR) for l, p, k in (("a", "x", 0), ("b", "x", 1), ("c", "y", 2))
+        snapshot(name, use, NOON + k * HOUR) for name, use, k in (("a", "x", 0), ("b", "x", 1), ("c", "y", 2))
     )
     for one in (second, first, other):
         assert snapshots.add(one, BY) == one

@@ -1,4 +1,4 @@
-"""Snapshots of the consent register: what they list, when one is reused, how old one may be, and how one is given up."""
+"""Snapshots of the consent register: what they list, when one is reused, how old one may be, what is given up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.support.consents import BY, copied, customers, day, rights, say
+from tests.support.consents import BY, copied, customers, day, made, rights, say
 from tests.support.crash import crash_everywhere
 
 from cloakhouse.contracts.subject import Consent
@@ -29,10 +29,10 @@ ASKED = Consent("analytics", 2, 30)
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Persons 1 to 4: two allow analytics, one refuses, one was told; the first allowed snapshot is made."""
-    made = Settings.from_environment({}).with_home(tmp_path_factory.mktemp("consent") / "home")
-    say(made, *((n, "file", c, day(0)) for n, c in enumerate(["granted", "granted", "refused", "told"], 1)))
-    pin(made, "analytics", day(1))
-    return made
+    house = made(tmp_path_factory.mktemp("consent") / "home")
+    say(house, *((n, "file", c, day(0)) for n, c in enumerate(["granted", "granted", "refused", "told"], 1)))
+    pin(house, "analytics", day(1))
+    return house
 
 
 @pytest.fixture
@@ -152,20 +152,20 @@ def test_snapshots_are_shed_once_nothing_refers_to_them(house: Settings, monkeyp
 
 def killed_everywhere(template: Settings, tmp_path: Path, work: Callable[[Settings], None]) -> list[Settings]:
     """Return an installation for each place at which `work` was killed, and ended or begun anew."""
-    made: list[Settings] = []
+    tries: list[Settings] = []
 
     def prepare() -> None:
-        made.append(copied(template, tmp_path / str(len(made))))
+        tries.append(copied(template, tmp_path / str(len(tries))))
 
     def check(_finished: bool) -> None:
-        work(made[-1])
-        gone = rights(made[-1], [2])
-        assert ConsentRegister(made[-1].database).count(gone) == listed_persons(made[-1], gone) == 0
-        named = {s.manifest.path for s in ConsentSnapshots(made[-1].database).all()}
-        assert len(files(made[-1])) == 2 * len(named)
+        work(tries[-1])
+        gone = rights(tries[-1], [2])
+        assert ConsentRegister(tries[-1].database).count(gone) == listed_persons(tries[-1], gone) == 0
+        named = {s.manifest.path for s in ConsentSnapshots(tries[-1].database).all()}
+        assert len(files(tries[-1])) == 2 * len(named)
 
-    assert crash_everywhere(prepare, lambda: work(made[-1]), check) > 5
-    return made
+    assert crash_everywhere(prepare, lambda: work(tries[-1]), check) > 5
+    return tries
 
 
 @pytest.mark.path
@@ -176,17 +176,17 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(template: Se
 
 @pytest.mark.path
 def test_pinning_that_is_killed_anywhere_leaves_nothing_that_counts(template: Settings, tmp_path: Path) -> None:
-    made: list[Settings] = []
+    tries: list[Settings] = []
 
     def check(_finished: bool) -> None:
-        found = pin(made[-1], "analytics", day(2))
-        assert allowed_persons(made[-1], found.sha256).equals(everyone(made[-1], 1, 2))
-        shed(made[-1], day(2))
-        assert len(files(made[-1])) == 4
+        found = pin(tries[-1], "analytics", day(2))
+        assert allowed_persons(tries[-1], found.sha256).equals(everyone(tries[-1], 1, 2))
+        shed(tries[-1], day(2))
+        assert len(files(tries[-1])) == 4
 
     crash_everywhere(
-        lambda: made.append(copied(template, tmp_path / str(len(made)))),
-        lambda: pin(made[-1], "analytics", day(2)) and None,
+        lambda: tries.append(copied(template, tmp_path / str(len(tries)))),
+        lambda: pin(tries[-1], "analytics", day(2)) and None,
         check,
     )
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.support.consents import BY, copied, customers, day, protect, rights, say
+from tests.support.consents import BY, copied, customers, day, made, protect, rights, say
 
 from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
 from cloakhouse.stages import consent_due
@@ -30,12 +31,12 @@ SOON, LATE = day(25), day(60)
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Persons 1 to 5 allow analytics since day 0; two partitions hold their rows, and those of 9, who is unknown."""
-    made = Settings.from_environment({}).with_home(tmp_path_factory.mktemp("due") / "home")
-    assert customers(made).rights.consent is not None
-    say(made, *((n, "customers", "granted", day(0)) for n in range(1, 6)))
-    protect(made, "2017-01-02", [1, 1, 2, 3])
-    protect(made, "2017-01-09", [3, 4, 5])
-    return made
+    house = made(tmp_path_factory.mktemp("due") / "home")
+    assert customers(house).rights.consent is not None
+    say(house, *((n, "customers", "granted", day(0)) for n in range(1, 6)))
+    protect(house, "2017-01-02", [1, 1, 2, 3])
+    protect(house, "2017-01-09", [3, 4, 5])
+    return house
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def held(settings: Settings, partition: str) -> list[int]:
     store, column = TableStore(open_store(settings), open_ring(settings)), customers(settings).column("household_id")
     files = partition_files(settings, Catalogue(settings.database).protected("customers")[partition].manifest)
     tokens = pa.chunked_array([chunk for e in files for chunk in store.read(e).column(0).chunks], pa.binary(16))
-    known = {rights(settings, [person])[0].as_py(): person for person in range(1, 10)}
+    known = dict(zip(rights(settings, range(1, 10)).to_pylist(), range(1, 10), strict=True))
     return sorted(known[token] for token in rights_of_tokens(tokens, column, token_keys(settings)).to_pylist())
 
 
@@ -69,6 +70,14 @@ def test_a_withdrawal_lists_every_partition_with_its_deadline_the_first_first(ho
 def test_who_never_was_in_the_register_is_due_at_once(house: Settings) -> None:
     protect(house, "2017-01-16", [9])
     assert consents_due(house, SOON) == [Due("customers", "2017-01-16", "analytics", 1, 0, SOON, overdue=True)]
+
+
+def test_a_register_that_was_not_fed_empties_no_partition(house: Settings) -> None:
+    protect(house, "2017-01-16", [9])
+    assert take_out(house, now=LATE) == []
+    ConsentRegister(house.database).remove(rights(house, range(1, 6)))
+    assert take_out(house, now=LATE) == []
+    assert [due.persons for due in consents_due(house, LATE)] == [3, 3, 1]
 
 
 def test_withdrawn_persons_are_cut_out_and_only_they(house: Settings) -> None:
@@ -99,23 +108,17 @@ def test_rows_of_a_held_person_stay_and_are_told(house: Settings) -> None:
 def test_a_version_is_due_for_whom_its_snapshot_lists_and_at_once_where_nobody_knows(
     house: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say(house, *((n, "customers", "granted", day(0)) for n in (1, 2, 3)), purpose="synthetic")
-    snapshot = pin(house, "synthetic", day(2))
-    say(house, (2, "api", "refused", day(3)), purpose="synthetic")
-    made = [
-        ("households_synthetic@1", snapshot.sha256),
-        ("households_synthetic@2", ""),
-        ("gone@1", ""),
-        ("products@1", ""),
+    snapshot = pin(house, "analytics", day(2))
+    say(house, (2, "api", "refused", day(3)), (3, "customers", "refused", day(4)))
+    versions = [("customers@1", snapshot.sha256), ("customers@2", ""), ("gone@1", "")]
+    monkeypatch.setattr(consent_due, "versions_under", lambda _: iter(versions))
+    found = [due for due in consents_due(house, SOON) if "@" in due.part]
+    assert found == [
+        Due("customers", "customers@2", "analytics", None, 0, SOON, overdue=True),
+        Due("customers", "customers@1", "analytics", 2, 0, day(33), overdue=False),
     ]
-    monkeypatch.setattr(consent_due, "versions_under", lambda _: iter(made))
-    name, purpose = "households_synthetic", "synthetic"
-    assert consents_due(house, SOON) == [
-        Due(name, f"{name}@2", purpose, None, 0, SOON, overdue=True),
-        Due(name, f"{name}@1", purpose, 1, 0, day(33), overdue=False),
-    ]
-    made[1] = (f"{name}@2", "f" * 64)  # a snapshot that isn't kept
-    assert [due.persons for due in consents_due(house, SOON)] == [None, 1]
+    versions[1] = ("customers@2", "f" * 64)  # a snapshot that isn't kept
+    assert [due.persons for due in consents_due(house, SOON) if "@" in due.part] == [None, 2]
 
 
 def test_looking_is_recorded_before_it_is_done(house: Settings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.consents import copied, customers, day, deliver, master_line, rights, say
+from tests.support.consents import copied, customers, day, deliver, made, master_line, rights, say
 
 from cloakhouse.contracts.subject import PURPOSES
 from cloakhouse.ledger.audit import AuditLog
@@ -31,10 +31,10 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = Settings.from_environment({}).with_home(tmp_path_factory.mktemp("feed") / "home")
-    deliver(made, "2017-01-02", LINES)
-    rights(made, [1])
-    return made
+    house = made(tmp_path_factory.mktemp("feed") / "home")
+    deliver(house, "2017-01-02", LINES)
+    rights(house, [1])
+    return house
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_an_erased_person_stays_out(house: Settings) -> None:
 def test_a_new_notice_is_recorded_and_is_no_new_choice(house: Settings) -> None:
     fed(house)
     say(house, (1, "api", "refused", day(1) + dt.timedelta(hours=1)))
-    path = house.home / "contracts"
+    path = house.home / "newer"
     path.mkdir()
     for source in house.contracts.glob("*.yaml"):
         (path / source.name).write_text(

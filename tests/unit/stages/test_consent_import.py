@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.consents import copied, day, rights, say
+from tests.support.consents import copied, day, made, rights, say
+from tests.support.contracts import SHIPPED
 
+from cloakhouse.contracts.parser import load_contract
 from cloakhouse.errors import AccessRefused, ConfigurationError, NotFound
 from cloakhouse.keys.age import AgeKeyService
+from cloakhouse.keys.derive import KeyUse
 from cloakhouse.keys.protocol import Grant, KeyName
+from cloakhouse.keys.secret import SecretKey
 from cloakhouse.keys.service import service_of
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages import consent_import, consent_lines
 from cloakhouse.stages.consent_import import Registered, import_choices, record_choice
+from cloakhouse.stages.consent_lines import LineReader, csv_lines
 
+COLUMN = load_contract(SHIPPED / "customers.odcs.yaml").column("household_id")
 REASON = "case 4711: a call of the customer"
 HEADER = "household_id,purpose,choice,chosen_at,policy,country,source"
 SOUND = [
@@ -29,11 +36,21 @@ SOUND = [
 ]
 
 
+class Keys:
+    """The same key for every use."""
+
+    def key(self, use: KeyUse) -> SecretKey:
+        return SecretKey(use.algorithm.encode().ljust(32, b"."))
+
+
+KEYS = Keys()
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = Settings.from_environment({}).with_home(tmp_path_factory.mktemp("import") / "home")
-    say(made, (9, "customers", "granted", day(0)))
-    return made
+    house = made(tmp_path_factory.mktemp("import") / "home")
+    say(house, (9, "customers", "granted", day(0)))
+    return house
 
 
 @pytest.fixture
@@ -100,31 +117,41 @@ BAD = {
     "too few fields": "1,analytics",
     "too long": f"1,analytics,granted,2026-01-01T10:00:00Z,1,DE,{'x' * 5000}",
     "a quote that stays open": '1,analytics,"granted,2026-01-01T10:00:00Z,1,DE,',
-    "bytes that are no text": "1,analytics,granted,2026-01-01T10:00:00Z,1,\udcff\udcff,",
+    "bytes that are no text": "1,analytics,granted,2026-01-01T10:00:00Z,1,\ufffd,",
 }
 
 
-def test_one_bad_line_refuses_the_file_by_its_number_and_without_its_value(house: Settings, file: Path) -> None:
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_line_is_told_by_its_number_and_without_its_value(name: str) -> None:
+    reader = LineReader(COLUMN, KEYS, dt.datetime.now(dt.UTC))
+    lines = csv_lines(io.StringIO("\n".join((SOUND[0], BAD[name]))), ",", HEADER.split(","))
+    assert reader.table(lines).num_rows == 1
+    told = str(reader.faults)
+    assert (reader.lines, sum(reader.faults.counts.values())) == (2, 1)
+    assert "(line 3)" in told
+    assert not [value for value in ("anna@", "advertising", "perhaps", "Germany", "2999") if value in told]
+
+
+def test_one_bad_line_refuses_the_file(house: Settings, file: Path) -> None:
     before = AuditLog(house.database).size()
-    for name, line in BAD.items():
-        file.write_bytes("\n".join((HEADER, SOUND[0], line)).encode(errors="surrogateescape"))
-        told = refusal(house, file)
-        assert "of 2: 1 with" in told, name
-        assert "(line 3)" in told, name
-        assert not [v for v in ("anna@", "advertising", "perhaps", "Germany", "2999") if v in told], name
+    file.write_bytes(
+        "\n".join((HEADER, *SOUND, BAD["country"].replace("Germany", "\udcff"))).encode(errors="surrogateescape")
+    )
+    assert "of 4: 1 with not a line" in refusal(house, file)
     assert said(house, 1) == []
     events = AuditLog(house.database).entries(before)
-    assert {(e.event.decision, e.event.code, e.event.count) for e in events if e.event.action == "record consent"} == {
+    assert [(e.event.decision, e.event.code, e.event.count) for e in events if e.event.action == "record consent"] == [
         ("refused", "configuration.consent", 0)
-    }
+    ]
 
 
-def test_faults_of_each_kind_are_counted_with_their_first_lines(house: Settings, file: Path) -> None:
-    write(file, *[BAD["purpose"]] * 7, *[BAD["choice"]] * 2, *SOUND)
-    told = refusal(house, file)
-    assert "of 12: 7 with another purpose" in told
-    assert "(line 2, 3, 4, 5, 6, ...)" in told
-    assert "(line 9, 10)" in told
+def test_faults_of_each_kind_are_counted_with_their_first_lines() -> None:
+    reader = LineReader(COLUMN, KEYS, dt.datetime.now(dt.UTC))
+    lines = [*[BAD["purpose"]] * 7, *[BAD["choice"]] * 2, *SOUND]
+    reader.table(csv_lines(io.StringIO("\n".join(lines)), ",", HEADER.split(",")))
+    assert str(reader.faults).startswith("7 with another purpose")
+    assert "(line 2, 3, 4, 5, 6, ...)" in str(reader.faults)
+    assert "(line 9, 10)" in str(reader.faults)
 
 
 @pytest.mark.parametrize(
