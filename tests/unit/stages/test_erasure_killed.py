@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.support import stores
 from tests.support.crash import crash_everywhere
 from tests.support.forks import at_once
 from tests.support.house import House, protected
@@ -100,3 +101,17 @@ def test_a_hundred_thousand_persons_are_one_batch(house: House, monkeypatch: pyt
     print(f"request of 100,000 persons, and its list: {seconds:.1f} s")
     assert seconds < 60
     ended(house, done.batch)
+
+
+@pytest.mark.stores
+def test_a_list_on_an_object_store_is_written_opened_and_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = stores.settings_on("moto", tmp_path / "home")
+    who = many(5)
+    monkeypatch.setattr(erasure_request, "choose", lambda *_: Chosen(who, who, {"persons": 5}))
+    done, _ = request(settings, Path("any"), WHY, Tolerance())
+    assert done is not None
+    assert open_batch(settings, done.batch).rights.equals(who)
+    assert drop_list(settings, done.batch)
+    assert list(open_store(settings).list(f"rights/{done.batch}")) == []
