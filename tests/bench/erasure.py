@@ -65,12 +65,13 @@ def _year(home: Path, weeks: range) -> House:
     for name in ("customers", "transactions"):
         land(house.settings, house.contracts[name])
         house.protect(name)
+    column = house.contracts["customers"].column("household_id")
+    ensure_roots(house.settings, [use.root for use in rights_uses(column)])  # the same ones in every copy
     return house
 
 
 def _persons(house: House, households: range) -> pa.Array:
     column = house.contracts["customers"].column("household_id")
-    ensure_roots(house.settings, [use.root for use in rights_uses(column)])
     return rights_tokens(pa.array(households, pa.int64()), column, token_keys(house.settings))
 
 

@@ -39,7 +39,7 @@ class OddLines:
         wanted = self._one_csv(line) if self.feed.format == "csv" else self._one_json(line)
         if wanted is not None:
             return wanted, ()
-        return (None,) * len(self.names), self._whole_fields(line)
+        return (None,) * len(self.names), self.whole_fields(line)
 
     def _one_csv(self, line: bytes) -> tuple[bytes | None, ...] | None:
         columns, fields = self._split(self.header), self._split(line)
@@ -79,7 +79,7 @@ class OddLines:
             return []
         return [_bytes(field) or b"" for field in (rows[0] if rows else [])]
 
-    def _whole_fields(self, line: bytes) -> tuple[bytes, ...]:
+    def whole_fields(self, line: bytes) -> tuple[bytes, ...]:
         """Return the whole fields of a line whose columns can't be told apart that may name a person."""
         if self.feed.format != "csv":
             return self._members(line)

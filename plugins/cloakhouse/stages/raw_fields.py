@@ -79,9 +79,10 @@ class RawFields:
 
     def _parts(self, block: bytes, starts: Any, ends: Any) -> Iterator[tuple[tuple[pa.Array, ...], list[Any]]]:
         count, text = len(starts), block[starts[0] : ends[-1]]
-        sound = self._sound(text, count)
+        odd: list[int] = []
+        sound = self._sound(text, count, odd)
         if sound is not None:
-            yield sound, []
+            yield sound, [(n, self._odd.whole_fields(block[starts[n] : ends[n]])) for n in odd]
         elif count <= FEW:
             lines = [self._odd.read(block[start:end]) for start, end in zip(starts, ends, strict=True)]
             columns = zip(*(wanted for wanted, _ in lines), strict=True)
@@ -94,28 +95,46 @@ class RawFields:
             yield from self._parts(block, starts[:middle], ends[:middle])
             yield from self._parts(block, starts[middle:], ends[middle:])
 
-    def _sound(self, text: bytes, count: int) -> tuple[pa.Array, ...] | None:
-        """Return the wanted columns when every line is one record of the right form, else None."""
+    def _sound(self, text: bytes, count: int, odd: list[int]) -> tuple[pa.Array, ...] | None:
+        """Return the wanted columns when every line is one record, else None.
+
+        `odd` gets the numbers of the lines that have another number of fields; the columns are null there.
+        """
         try:
-            table = self._csv(text) if self.feed.format == "csv" else self._json(text, count)
+            table = self._csv(text, odd) if self.feed.format == "csv" else self._json(text, count)
         except (pa.ArrowInvalid, KeyError):
             return None
         if table is None or table.num_rows != count:
             return None
         return tuple(table.column(name).cast(pa.binary()).combine_chunks() for name in self.names)
 
-    def _csv(self, text: bytes) -> pa.Table | None:
+    def _csv(self, text: bytes, odd: list[int]) -> pa.Table | None:
+        """Return the lines of another number of fields as nulls, too, and add their numbers to `odd`."""
         if LOOSE_RETURN.search(text):
             return None
         lines = self.header + text
-        return pyarrow.csv.read_csv(
+
+        def skipped(row: Any) -> str:
+            odd.append(-1 if row.number is None else row.number - 2)  # counted from 1, and with the header
+            return "skip"
+
+        table = pyarrow.csv.read_csv(
             io.BytesIO(lines),
             read_options=pyarrow.csv.ReadOptions(block_size=len(lines) + 1, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=self.feed.delimiter, ignore_empty_lines=False),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=self.feed.delimiter, ignore_empty_lines=False, invalid_row_handler=skipped
+            ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=list(self.names), column_types=dict.fromkeys(self.names, pa.binary())
             ),
         )
+        if not odd:
+            return table
+        if min(odd) < 0 or max(odd) >= table.num_rows + len(odd):
+            return None
+        places = np.zeros(table.num_rows + len(odd), np.bool_)
+        places[odd] = True
+        return table.take(pa.array(np.cumsum(~places) - 1, mask=places))
 
     def _json(self, text: bytes, count: int) -> pa.Table | None:
         if TOP_LEVEL_NULL.search(text) or not _one_a_line(text, count):
