@@ -36,12 +36,12 @@ class SoundLines:
             yield self._sound(block + self._source.readline())
 
     def _sound(self, block: bytes) -> bytes:
-        if b'"' not in block and _is_utf8(block) and not LOOSE_RETURN.search(block):
+        if b'"' not in block and is_utf8(block) and not LOOSE_RETURN.search(block):
             return block
         return b"".join(line for line in io.BytesIO(block) if self._passes(line))
 
     def _passes(self, line: bytes) -> bool:
-        if not _is_utf8(line):
+        if not is_utf8(line):
             self._set_aside("broken_encoding", line)
         elif LOOSE_RETURN.search(line) or not self._closed.fullmatch(line):
             self._set_aside("wrong_form", line)
@@ -60,7 +60,8 @@ def written_out(block: bytes, delimiter: str, width: int) -> bytes:
     return EMPTY_LINE.sub(delimiter.encode() * (width - 1), block)
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
+    """Return whether `data` is UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:

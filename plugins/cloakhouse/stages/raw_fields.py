@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from cloakhouse.contracts.model import Contract, Feed
-from cloakhouse.stages.lines import LOOSE_RETURN
+from cloakhouse.stages.lines import LOOSE_RETURN, is_utf8
 from cloakhouse.stages.odd_lines import OddLines
 from cloakhouse.stages.parsing import JSON_NATIVE, SEPARATOR, TOP_LEVEL_NULL, TYPES, _one_a_line
 
@@ -122,7 +122,9 @@ class RawFields:
             io.BytesIO(lines),
             read_options=pyarrow.csv.ReadOptions(block_size=len(lines) + 1, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=self.feed.delimiter, ignore_empty_lines=False, invalid_row_handler=skipped
+                delimiter=self.feed.delimiter,
+                ignore_empty_lines=False,
+                invalid_row_handler=skipped if is_utf8(text) else None,  # pyarrow hands it text, and tells why it can't
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=list(self.names), column_types=dict.fromkeys(self.names, pa.binary())
