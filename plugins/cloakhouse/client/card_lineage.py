@@ -31,6 +31,7 @@ def lineage_section(card: Facts) -> str:
         ["made by", made],
         ["validated by", f"{quality.get('checks', NONE)} checks of {quality.get('suite', NONE)}"],
         ["contract", _contract(provenance["contract"])],
+        ["consents", consents(provenance)],
         ["run", _pairs(provenance["run"]) or "outside of Airflow"],
         ["code", _pairs(provenance["code"])],
     ]
@@ -57,6 +58,12 @@ def open_section(card: Facts) -> str:
             "compares every file with the signed release first."
         ),
     )
+
+
+def consents(provenance: Facts) -> str:
+    """Return which consents the dataset stands on, in words; empty where its contract asks for none."""
+    found = provenance.get("consents")
+    return f"for {found['purpose']}, as of {found['as_of']}, snapshot {found['snapshot'][:DIGITS]}" if found else ""
 
 
 def _contract(found: Facts) -> str:

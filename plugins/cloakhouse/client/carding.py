@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cloakhouse.client import show
+from cloakhouse.client.card_lineage import consents
 from cloakhouse.client.options import output_option
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -64,6 +65,7 @@ def _facts(card: Mapping[str, Any]) -> dict[str, Any]:
         "made by": f"{provenance.get('engine')} ({provenance.get('library')})",
         "made from": ", ".join(f"{n} ({span['count']})" for n, span in sorted(provenance["partitions"].items())),
         "contract": provenance["contract"].get("version"),
+        **({"consents": consents(provenance)} if provenance.get("consents") else {}),
     }
 
 
