@@ -48,8 +48,8 @@ class Sifting:
         keep = self._keep(pa.chunked_array([named]))
         out = {number for number, kept in zip(at, keep, strict=True) if not kept}
         self.withheld += len(out)
-        for listed in (bad.reasons, bad.columns, bad.records) if out else ():
-            listed[:] = [one for number, one in enumerate(listed) if number not in out]  # type: ignore[call-overload]
+        for number in sorted(out, reverse=True):
+            del bad.reasons[number], bad.columns[number], bad.records[number]
 
     def _keep(self, values: pa.ChunkedArray) -> Flags:
         assert self._sieve is not None
