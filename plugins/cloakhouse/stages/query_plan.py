@@ -240,14 +240,14 @@ def _earlier(settings: Settings, name: str, query: Query, inputs: str) -> tuple[
     """Return the mean cell of the newest answer to the same query, and the total of one with other cells.
 
     The mean may be of other weeks. The total is of the same `inputs` and of a measure that adds up over cells. An
-    answer that was withdrawn counts for nothing: somebody found it wrong.
+    answer that was withdrawn counts for nothing: somebody found it wrong. Of one that was collected nothing is left.
     """
     register = VersionRegister(settings.database)
     mean: float | None = None
     most: float | None = None
     additive = query.measure in ("sum", "count")
     for version in reversed([v for n in dict.fromkeys([name, QUERIES]) for v in register.versions(n)]):
-        if version.state is VersionState.WITHDRAWN:
+        if version.state in (VersionState.WITHDRAWN, VersionState.COLLECTED):
             continue
         evidence = open_release(settings, version).evidence
         answered = read_manifest(open_store(settings), evidence, "validation").get("answer")

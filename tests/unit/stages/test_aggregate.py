@@ -38,6 +38,7 @@ from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.budget import BudgetExhausted, PrivacyLedger, Spend
 from cloakhouse.ledger.catalogue import ManifestRef
@@ -46,6 +47,7 @@ from cloakhouse.sample import write_feed
 from cloakhouse.stages import aggregate as stage
 from cloakhouse.stages import query_plan
 from cloakhouse.stages.asked_query import asked_of
+from cloakhouse.stages.auditing import event
 from cloakhouse.stages.land import land
 from cloakhouse.stages.publish_answer import publish_answer
 from cloakhouse.stages.query_plan import plan
@@ -367,6 +369,21 @@ def test_an_answer_whose_files_are_lost_is_asked_for_anew_at_its_price(house: Ho
     assert [state for _, state in states(house)] == ["committed", "committed"]
     assert isinstance(stage.aggregate(house.settings, contract), ManifestRef)
     assert len(spends(house)) == 2
+
+
+def test_an_answer_that_was_collected_with_its_evidence_hinders_no_other(house: House) -> None:
+    contract = house.contracts["weekly_sales"]
+    found = stage.aggregate(house.settings, contract)
+    assert isinstance(found, ManifestRef)
+    version = publish_answer(house.settings, contract, found)
+    by = event(house.settings, Action.WITHDRAW, "weekly_sales@1", dataset="weekly_sales")
+    house.register.withdraw("weekly_sales", version.version, by)
+    assert house.register.condemn("weekly_sales", version.version, by)
+    FolderStore(house.settings.lake).delete(found.path)
+    house.register.collected("weekly_sales", version.version, by)
+    assert contract.query is not None
+    other = replace(contract, query=replace(contract.query, clip=400.0))
+    assert isinstance(stage.aggregate(house.settings, other), ManifestRef)
 
 
 def test_changed_evidence_is_no_answer(house: House) -> None:
