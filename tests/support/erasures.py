@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,13 @@ class Attic:
 
     @classmethod
     def at(cls, home: Path) -> Attic:
-        """Return an empty one."""
-        made = cls(Settings.from_environment({}).with_home(home))
+        """Return an empty one, with no contracts but those that the households are made under."""
+        settings = Settings.from_environment({}).with_home(home)
+        folder = home / "contracts"
+        folder.mkdir(parents=True)
+        for name in (NAME, SOURCE, "customers"):
+            shutil.copy(settings.contracts / f"{name}.odcs.yaml", folder)
+        made = cls(replace(settings, contracts=folder))
         column = made.contracts[SOURCE].column("household_id")
         ensure_roots(made.settings, [use.root for use in (*rights_uses(column), layer_of(column))])
         return made

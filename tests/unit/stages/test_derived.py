@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def attic(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Attic:
     shutil.copytree(made.settings.home, home)
     for zone in ("synthetic", "views", "models"):
         shutil.rmtree(home / "lake" / zone, ignore_errors=True)
-    return Attic(made.settings.with_home(home), parents=dict(made.parents))
+    settings = replace(made.settings.with_home(home), contracts=home / "contracts")
+    return Attic(settings, parents=dict(made.parents))
 
 
 def of(attic: Attic, *households: int) -> Trace:

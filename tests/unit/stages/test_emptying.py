@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.support.acting import by, said
+from tests.support.crash import die_at
 from tests.support.erasures import NAME, SOURCE, Attic, requested
+from tests.support.processes import in_fork
 
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.acting import UNKNOWN
@@ -115,3 +123,51 @@ def test_partitions_that_another_open_erasure_cut_count_too(attic: Attic) -> Non
     later = requested(attic.settings, attic.persons(1, 2), "er-20261122-ffffffff")
     assert touched_by(attic.settings, later) == {SOURCE: frozenset({WEEK})}
     assert clean_manifests(attic.settings, {SOURCE: {WEEK}}) == {attic.parents[WEEK]["sha256"]}
+
+
+def die_at_commit(number: int) -> None:
+    """Have this process kill itself before the `number`-th transaction is committed."""
+    left = iter(range(number - 1, -1, -1))
+
+    @sa.event.listens_for(sa.Engine, "commit")
+    def _(_connection: sa.Connection) -> None:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.path
+@pytest.mark.parametrize(
+    ("die", "stride"), [(partial(die_at, before=True), 7), (die_at_commit, 1)], ids=["disk", "commit"]
+)
+def test_killed_anywhere_the_next_call_goes_on_to_the_same_end(
+    attic: Attic, tmp_path: Path, die: Callable[[int], None], stride: int
+) -> None:
+    attic.publish([1, 2], [3])
+    attic.synthesize([1])
+    batch = cut(attic, 1)
+    home, kept = attic.settings.home, tmp_path / "kept"
+    shutil.copytree(home, kept)
+    ended, number = False, 1
+    while not ended:
+        shutil.rmtree(home)
+        shutil.copytree(kept, home)
+
+        def child(number: int = number) -> None:
+            die(number)
+            erase(attic, batch)
+
+        code = in_fork(child)
+        assert code in (0, -signal.SIGKILL), code
+        ended = code == 0
+        assert in_fork(lambda: _ends(attic, batch)) == 0, number
+        number += stride
+    assert number > 6
+
+
+def _ends(attic: Attic, batch: Batch) -> None:
+    assert erase(attic, batch) == [NAME]
+    assert states(attic) == [("collected", False)]
+    left = attic.files("views", "models", "synthetic", "evidence")
+    assert [path for path in left if "/releases/" not in path] == []
+    found = content(attic, f"derived/{NAME}")
+    assert (found["versions"], found["withdrawn"]) == ([1], [1])

@@ -1,0 +1,211 @@
+"""One household out of a whole installation: killed on the way, gone everywhere, proved, and not brought back."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from tests.e2e.conftest import CLI, FirstRun
+from tests.support.house import House
+from tests.support.planted import HOUSEHOLD, MARKERS, write_planted_feed
+from tests.support.sweep import Sweep
+
+from cloakhouse.contracts.model import Kind
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.landed import LandedObject, opened
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger.erasure_model import ErasureState
+from cloakhouse.ledger.erasures import Erasures
+from cloakhouse.ledger.versions import VersionState
+from cloakhouse.settings import Settings
+from cloakhouse.stages.derived_runs import runs_of
+from cloakhouse.stages.erase_sources import recut_new
+from cloakhouse.stages.land import land
+from cloakhouse.stages.sources import file_entries
+from cloakhouse.stages.token_roots import token_keys
+from cloakhouse.tokens.subjects import rights_tokens, tokens_of_rights
+
+pytestmark = [pytest.mark.path, pytest.mark.spark, pytest.mark.airflow]
+
+REASON = "request of the household, DPO-17"
+OF_OTHERS = ("unknown household", "timestamp")  # markers of another household, and of no person alone
+NAMING = {label: value for label, value in MARKERS.items() if label not in OF_OTHERS}
+BOUNDARIES = ("worklist", "register", "landed", "protected", "quarantine", "strays", "derived", "late", "sweep")
+FEEDS = ("customers", "transactions")
+WAIT_S = 600.0
+
+
+class Installation(House):
+    """A home that is read as its owner may: decrypted."""
+
+    def cloakhouse(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end."""
+        return subprocess.run(
+            [CLI, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        folder = self.settings.home.parent / "tmp"
+        folder.mkdir(exist_ok=True)
+        return {**os.environ, "CLOAKHOUSE_HOME": str(self.settings.home), "TMPDIR": str(folder)}
+
+    def landed(self) -> Iterator[bytes]:
+        """Yield every landed file, as it was delivered or is now."""
+        store = open_store(self.settings)
+        for name in FEEDS:
+            for deliveries in self.catalogue.deliveries(name).values():
+                for delivery in deliveries:
+                    where = read_manifest(store, delivery.manifest)["object"]
+                    target = LandedObject(name, delivery.partition, where)
+                    with opened(store, target, open_ring(self.settings)) as stream:
+                        content = stream.read()
+                    yield gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield every table of the protected zone, the quarantine, the views and the syntheses."""
+        store = open_store(self.settings)
+        for name in FEEDS:
+            for partition in self.catalogue.protected(name).values():
+                content = read_manifest(store, partition.manifest)
+                yield from map(self.store.read, file_entries([*content["files"], *content["quarantine"]]))
+        for name in self.register.datasets():
+            for run in runs_of(store, name):
+                sides = [
+                    item for side in ("training", "holdout") for item in run.content.get(side, {}).get("files", ())
+                ]
+                yield from map(self.store.read, file_entries([*sides, *run.content["files"]]))
+
+    def tokens(self) -> list[bytes]:
+        """Return the planted household's tokens in each feed."""
+        found = []
+        for name in FEEDS:
+            column = self.contracts[name].column("household_id")
+            rights = rights_tokens(pa.array([int(HOUSEHOLD)]), column, token_keys(self.settings))
+            found += tokens_of_rights(rights, column, token_keys(self.settings)).to_pylist()
+        return found
+
+    def naming(self) -> dict[str, int]:
+        """Return how many landed files and tables hold each marker, and each token in any form."""
+        needles = {label: [value.encode()] for label, value in NAMING.items()}
+        for number, token in enumerate(self.tokens()):
+            needles[f"token {number}"] = [token, token.hex().encode()]
+        found = dict.fromkeys(needles, 0)
+        for content in (*self.landed(), *(_bytes(table) for table in self.tables())):
+            for label, forms in needles.items():
+                found[label] += any(form in content for form in forms)
+        return found
+
+
+def _bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.fixture(scope="module")
+def installation(first_run: FirstRun, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Return the home of the first run, copied, so that other tests keep theirs."""
+    assert first_run.done.returncode == 0, first_run.done.stdout
+    home = tmp_path_factory.mktemp("erasure") / "home"
+    shutil.copytree(first_run.home, home)
+    return Installation(Settings.from_environment({"CLOAKHOUSE_HOME": str(home)}))
+
+
+def killed_after(installation: Installation, file: Path, boundary: str) -> str:
+    """Start an erasure and kill -9 it as soon as it has recorded the step `boundary`; return its batch's name."""
+    command = [CLI, "erase", "--subject-file", str(file), "--reason", REASON]
+    process = subprocess.Popen(
+        command,
+        env=installation.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    erasures, deadline = Erasures(installation.settings.database), time.monotonic() + WAIT_S
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            [erasure] = erasures.all() or [None]
+            if erasure is not None and erasures.step(erasure.batch, boundary) is not None:
+                break
+            time.sleep(0.02)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    [erasure] = erasures.all()
+    assert erasure is not None
+    return erasure.batch
+
+
+def test_a_household_is_erased_everywhere_and_that_is_proved(installation: Installation, tmp_path: Path) -> None:
+    settings = installation.settings
+    before = installation.naming()
+    assert min(before.values()) > 0, before
+    versions = {v.dataset: v.version for v in installation.register.heads()}
+    file = tmp_path / "subjects.csv"
+    file.write_text(f"household_id\n{HOUSEHOLD}\n")
+    boundary = random.choice(BOUNDARIES)
+    print("killed after", boundary)
+    batch = killed_after(installation, file, boundary)
+    done = installation.cloakhouse("erase", "resume", batch)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    erasures = Erasures(settings.database)
+    erasure = erasures.get(batch)
+    assert erasure.state is ErasureState.DONE
+    after = installation.naming()
+    assert after == dict.fromkeys(before, 0)
+    sweep = Sweep({**NAMING, **{f"token {n}": token.hex() for n, token in enumerate(installation.tokens())}})
+    sweep.folder(settings.home)
+    sweep.folder(settings.home.parent / "tmp")
+    sweep.data("output", (done.stdout + done.stderr).encode())
+    assert sweep.hits == set()
+    steps = {step.step: step.content for step in erasures.steps(batch)}
+    assert steps["sweep"]["clean"] is True
+
+    heads = {v.dataset: v.version for v in installation.register.heads()}
+    for name, version in versions.items():
+        gone = [v for v in installation.register.versions(name) if v.version == version]
+        assert [v.state for v in gone] == [VersionState.COLLECTED]
+        anew = steps[f"anew/{name}"]
+        assert anew["version"] is None or heads[name] == anew["version"] > version
+        if installation.contracts[name].kind is Kind.SYNTHETIC and anew["version"] is not None:
+            assert f"attack/{name}@{anew['version']}" in steps
+    assert any(name.startswith("attack/") for name in steps)
+
+    signed = tmp_path / "certificate.json"
+    assert installation.cloakhouse("erase", "certificate", batch, "--out", str(signed)).returncode == 0
+    assert installation.cloakhouse("erase", "verify", str(signed)).returncode == 0
+    signed.write_bytes(signed.read_bytes().replace(b'"payload":"', b'"payload":"A', 1))
+    assert installation.cloakhouse("erase", "verify", str(signed)).returncode != 0
+    assert installation.cloakhouse("erase", "resume", batch).returncode == 0  # and nothing is done twice
+    assert {step.step for step in erasures.steps(batch)} == steps.keys()
+
+
+def test_a_corrected_delivery_does_not_bring_the_household_back(installation: Installation, tmp_path: Path) -> None:
+    settings = installation.settings
+    if not Erasures(settings.database).all():
+        pytest.skip("nothing was erased")
+    write_planted_feed(tmp_path)
+    name = "transactions-2017-01-02.csv.gz"
+    lines = gzip.decompress((tmp_path / name).read_bytes()).split(b"\n")
+    (settings.inbox / name).write_bytes(gzip.compress(b"\n".join([*lines[:-1], lines[1], b""]), mtime=0))
+    contract = installation.contracts["transactions"]
+    assert land(settings, contract, supersede=True).landed == 1
+    assert installation.naming()["household"] > 0  # it has landed again
+    replace(installation).protect("transactions")
+    assert recut_new(settings)["lines"] > 0
+    assert installation.naming() == dict.fromkeys(installation.naming(), 0)
