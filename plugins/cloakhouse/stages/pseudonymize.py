@@ -168,7 +168,7 @@ def run(settings: Settings, request: ManifestRef, spark: SparkSession) -> Pseudo
         check_residency_of(settings, contract.references, "protected")
         ensure_roots(settings, roots_of(contract))
         deliveries = [read_manifest(open_store(settings), ManifestRef.of(d), "delivery") for d in content["deliveries"]]
-        _require_newest(catalogue, contract, deliveries)
+        _require_newest(catalogue, contract, content["deliveries"])
         references = {
             name: tuple(e for ref in refs for e in partition_files(settings, ManifestRef.of(ref)))
             for name, refs in content["references"].items()
@@ -221,16 +221,17 @@ def _record_reads(
     record(settings, *events)
 
 
-def _require_newest(catalogue: Catalogue, contract: Contract, deliveries: list[dict[str, Any]]) -> None:
-    """Raise StageError when a correction landed after the request was planned: it must not be undone."""
+def _require_newest(catalogue: Catalogue, contract: Contract, planned: Sequence[Mapping[str, Any]]) -> None:
+    """Raise StageError when a correction landed after the request was `planned`, which must not be undone, or a
+    delivery has another manifest since: persons were cut out of it, and its object is another one."""
     landed, ended = catalogue.deliveries(contract.name), catalogue.expired(contract.name)
-    for delivery in deliveries:
+    for delivery in planned:
         newest = landed[delivery["partition"]][-1]
-        if newest.sha256 != delivery["sha256"] or newest.expired_at or delivery["partition"] in ended:
+        if newest.manifest != ManifestRef.of(delivery) or newest.expired_at or delivery["partition"] in ended:
             raise StageError(
                 where=f"{contract.name} {delivery['partition']}",
                 expected="a request for the newest delivery",
-                found="one that a later delivery, or its retention, has overtaken",
+                found="one that a later delivery, an erasure, or its retention has overtaken",
                 not_done="nothing was pseudonymized",
                 remedy="run the DAG again: it plans anew",
                 code="overtaken",

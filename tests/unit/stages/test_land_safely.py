@@ -14,7 +14,7 @@ from cloakhouse.keys.protocol import TOKENS
 from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.folder import FolderStore
-from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
 from cloakhouse.stages import land as stage
 from cloakhouse.stages import landing_run, pseudonymize, spark_tasks
@@ -77,10 +77,7 @@ def test_a_request_that_a_correction_has_overtaken_is_refused(settings: Settings
     stage.land(settings, contract)
     request = pseudonymize.plan(settings, contract)
     assert request is not None
-    content = read_manifest(FolderStore(settings.lake), request)
-    deliveries = [
-        read_manifest(FolderStore(settings.lake), ManifestRef.of(d), "delivery") for d in content["deliveries"]
-    ]
+    deliveries = read_manifest(FolderStore(settings.lake), request)["deliveries"]
     catalogue = Catalogue(settings.database)
     pseudonymize._require_newest(catalogue, contract, deliveries)
     deliver(settings, 2)
