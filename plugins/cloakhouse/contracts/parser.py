@@ -13,6 +13,7 @@ Source: Open Data Contract Standard v3.1, https://bitol-io.github.io/open-data-c
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ MAX_CONTRACT_BYTES = 1 << 20
 
 
 def load_contract(path: Path) -> Contract:
-    """Return the contract in the file `path`. Raises ContractError; nothing is cached."""
+    """Return the contract in the file `path`. Raises ContractError. The file is read each time."""
     return _build(_read(path))
 
 
@@ -95,7 +96,7 @@ def _read(path: Path) -> Source:
                 "more",
                 "split the dataset, or check that this is a contract",
             )
-        return replace(parse_yaml(raw.decode("utf-8"), path.name), folder=path.parent)
+        return replace(_parsed(raw.decode("utf-8"), path.name), folder=path.parent)
     except UnicodeDecodeError as fault:
         before = raw[: fault.start].decode("utf-8")
         raise _unreadable(
@@ -108,6 +109,12 @@ def _read(path: Path) -> Source:
         raise _unreadable(
             f"{path.name}:1:1", "a readable file", type(fault).__name__, "restore the file or its permissions"
         ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> Source:
+    """Return `text` as a Source, which nobody changes: of a text that is read again, its YAML is most of the work."""
+    return parse_yaml(text, name)
 
 
 def _unreadable(where: str, expected: str, found: str, remedy: str) -> ContractError:
