@@ -26,13 +26,11 @@ import numpy as np
 
 from cloakhouse.contracts.model import Contract, Feed
 from cloakhouse.errors import IntegrityError
-from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.manifests import read_manifest, write_manifest
-from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Event
-from cloakhouse.ledger.catalogue import Catalogue, Delivery
-from cloakhouse.settings import Settings
+from cloakhouse.ledger.catalogue import Delivery
+from cloakhouse.stages.cutting import Tools
 from cloakhouse.stages.landed_lines import LineWriter, header_of, line_blocks, plaintext
 from cloakhouse.stages.raw_fields import RawFields
 from cloakhouse.stages.raw_subjects import Flags, RawSubjects
@@ -62,11 +60,10 @@ class LandedCutter:
 
     def __init__(
         self,
-        settings: Settings,
         contract: Contract,
         subjects: RawSubjects,
         by: Event,
-        ring: KeyRing,
+        tools: Tools,
         split_bytes: int = SPLIT_BYTES,
         hold: int = FIRST,
     ) -> None:
@@ -75,9 +72,9 @@ class LandedCutter:
         self._feed: Feed = contract.feed
         self._subjects = subjects
         self._by = by
-        self._store = open_store(settings)
-        self._ring = ring
-        self._catalogue = Catalogue(settings.database)
+        self._store = tools.store
+        self._ring = tools.ring
+        self._catalogue = tools.catalogue
         self._split_bytes = split_bytes
         self._hold = hold
 

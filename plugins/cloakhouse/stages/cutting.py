@@ -3,11 +3,11 @@
 Under the lock of the dataset, which landing, pseudonymization and the rewriting of keys take, too:
 
 1. the partition is read from the control database as it stands now;
-2. the rows that go are counted file by file, from the columns that tell alone; the caller notes the count before
-   anything changes, so that it survives a kill;
-3. files that hold such rows are written anew beside the old ones, the others stay as they are;
-4. a manifest lists them, with the digest of the one before; the control database points to it, with the event, in
-   one transaction: readers see the old or the new, both whole;
+2. file by file: which rows go is told from the columns that tell alone; a file that holds such rows is written anew
+   beside the old one, the others stay as they are. The caller notes the count before anything of it can be seen, so
+   that it survives a kill;
+3. a manifest lists the files, with the digest of the one before, and keeps whatever else that one said;
+4. the control database points to it, with the event, in one transaction: readers see the old or the new, both whole;
 5. whatever lies in the partition's folders and isn't listed is deleted: the old files, what a killed call left half
    done, and what earlier pseudonymizations left there. So no older version of a protected file is kept.
 
@@ -31,13 +31,15 @@ from cloakhouse.keys.files import locked
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
-from cloakhouse.lake.recut import Going, recut, rows_going
+from cloakhouse.lake.recut import Going, recut, which_go
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.ledger.audit_event import Event
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
+from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
+from cloakhouse.stages.residency import check_residency
 from cloakhouse.stages.sources import PROTECTED, file_entries
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.keyed import written
@@ -66,19 +68,23 @@ class Cut:
 
 @dataclass(frozen=True)
 class Tools:
-    """What opens files and names persons; kept over many partitions, so that each key is opened once."""
+    """What opens files and names persons; kept over many files, so that each key and database is opened once."""
 
     ring: KeyRing
     tables: TableStore
     keys: KeySource
+    store: ObjectStore
+    catalogue: Catalogue
+    holds: SubjectHolds
 
     @classmethod
     def of(cls, settings: Settings, contracts: Iterable[Contract], reason: str) -> Tools:
         """Return those for feeds of persons; `reason` goes into the events of keys."""
-        ring = open_ring(settings, reason)
+        ring, store = open_ring(settings, reason), open_store(settings)
         subjects = [contract.column(c.column) for contract in contracts if (c := contract.rights.subject) is not None]
         ensure_roots(settings, sorted({use.root for column in subjects for use in rights_uses(column)}))
-        return cls(ring, TableStore(open_store(settings), ring), token_keys(settings))
+        catalogue, holds = Catalogue(settings.database), SubjectHolds(settings.database)
+        return cls(ring, TableStore(store, ring), token_keys(settings), store, catalogue, holds)
 
 
 def cut_partition(
@@ -94,7 +100,7 @@ def cut_partition(
 
     The caller doesn't hold the dataset's lock. `by` is recorded with the number of rows as its count, when there are
     any. `noted` is told that number first. Raises ContractError for a contract without a `subject`, IntegrityError,
-    KeyServiceError, AccessRefused, StorageError, StageError (the dataset is busy for ten minutes).
+    KeyServiceError, AccessRefused, StorageError, ResidencyRefused, StageError (the dataset is busy for ten minutes).
     """
     tools = tools or Tools.of(settings, [contract], by.reason)
     column, going = subject_rows(settings, contract, persons, tools.keys)
@@ -124,20 +130,22 @@ def cut_list(
     tools: Tools | None = None,
 ) -> Cut:
     """Cut the rows that `going` tells from `columns` out of one list of files, FILES or QUARANTINE; as above."""
+    check_residency(settings, contract, PROTECTED, QUARANTINE)
+    tools = tools or Tools.of(settings, [contract], by.reason)
     lock = settings.home / "locks" / f"{contract.name}.lock"
     with locked(lock, LOCK_WAIT_S, f"cutting persons out of {contract.name}"):
-        store, catalogue = open_store(settings), Catalogue(settings.database)
+        store, catalogue = tools.store, tools.catalogue
         current = catalogue.protected(contract.name).get(partition.partition)
         if current is None:
             return Cut(None, 0, 0, 0)
         content = read_manifest(store, current.manifest, PROTECTED)
-        cutter = _Cutter((tools or Tools.of(settings, [contract], by.reason)).tables, columns, going)
-        hits = cutter.hits(file_entries(content[name]))
-        rows = sum(hits.values())
+        cutter = _Cutter(tools.tables, columns, going)
+        before = file_entries(content[name])
+        fresh = [cutter.without(entry) for entry in before]
+        rows, rewritten = cutter.rows, len({e.path for e in fresh} - {e.path for e in before})
         if noted is not None:
             noted(rows)
         if rows:
-            fresh = [cutter.anew(entry, hits[entry.path]) for entry in file_entries(content[name])]
             manifest = _written(store, current.manifest, content, name, fresh, cutter.reasons)
             after = replace(
                 current,
@@ -147,29 +155,28 @@ def cut_list(
             )
             catalogue.cut_partition(current, after, replace(by, count=rows))
             current, content = after, read_manifest(store, manifest, PROTECTED)
-        return Cut(current, rows, len(hits), _remove_unlisted(store, current, content))
+        return Cut(current, rows, rewritten, _remove_unlisted(store, current, content))
 
 
 class _Cutter:
-    """Counts and leaves out the rows of one list of files."""
+    """Leaves rows out of a list of files, and counts them."""
 
     def __init__(self, store: TableStore, columns: Sequence[str], going: Going) -> None:
         self._store = store
         self._columns = columns
         self._going = going
+        self.rows = 0
         self.reasons: Counter[str] = Counter()
 
-    def hits(self, entries: Sequence[FileEntry]) -> Counter[str]:
-        """Return how many rows go, by path, of the files that hold any."""
-        found = Counter({e.path: rows_going(self._store, e, self._columns, self._counted) for e in entries})
-        return +found
-
-    def anew(self, entry: FileEntry, gone: int) -> FileEntry:
-        """Return the file without the rows that go; itself, when none does."""
-        return recut(self._store, entry, self._columns, self._going, gone) if gone else entry
+    def without(self, entry: FileEntry) -> FileEntry:
+        """Return the file without the rows that go, written anew; itself, when none does."""
+        before = self.rows
+        goes = which_go(self._store, entry, self._columns, self._counted)
+        return recut(self._store, entry, goes) if self.rows > before else entry
 
     def _counted(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         mask = self._going(batch)
+        self.rows += mask.true_count
         if "reason" in batch.schema.names:
             self.reasons.update(batch.column("reason").filter(mask).to_pylist())
         return mask

@@ -22,12 +22,10 @@ import pyarrow.compute as pc
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.keys.derive import KeySource
 from cloakhouse.keys.files import locked
 from cloakhouse.lake.manifests import read_manifest
-from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Action, Event
-from cloakhouse.ledger.catalogue import Catalogue, Delivery
+from cloakhouse.ledger.catalogue import Delivery
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.ledger.tombstones import Tombstones
@@ -38,6 +36,7 @@ from cloakhouse.stages.cut_landed import LandedCutter
 from cloakhouse.stages.cutting import Tools
 from cloakhouse.stages.erasure_batch import still
 from cloakhouse.stages.raw_subjects import RawSubjects, nobody
+from cloakhouse.stages.residency import check_residency
 
 if TYPE_CHECKING:
     from cloakhouse.stages.erasure_batch import Batch
@@ -57,17 +56,18 @@ def erase_landed(settings: Settings, batch: Batch) -> dict[str, int]:
     ended = erasures.step(batch.name, LANDED)
     if ended is not None:
         return dict(ended.content)
-    by = event(settings, Action.ERASE, f"erasure {batch.name}", reason=batch.reason)
+    by = event(settings, Action.ERASE, f"erasure {batch.name}", reason=batch.reason, facts={"erasure": batch.name})
     feeds = list(feeds_of_persons(settings))
     tools = Tools.of(settings, feeds, batch.reason)
+    done = {step.step for step in erasures.steps(batch.name)}
     for contract in feeds:
         progress = Progress.of("erase", contract.name)
-        kept = _kept(settings, contract)
+        kept = _kept(contract, tools)
         for number, delivery in enumerate(kept, start=1):
             name = f"{LANDED} {contract.name}/{delivery.partition}/{delivery.revision}"
-            if erasures.step(batch.name, name) is None:
-                subjects = recogniser(settings, contract, tools.keys, still(settings, batch), batch.names)
-                told = _by(settings, delivery, batch.name, batch.reason)
+            if name not in done:
+                subjects = recogniser(contract, tools, still(settings, batch, tools.holds), batch.names)
+                told = _told(by, delivery)
                 found = _cut(settings, contract, delivery, subjects, told, tools)
                 erasures.done(batch.name, name, found, replace(told, count=found["lines"]))
             progress.step(number, len(kept), "landed files")
@@ -92,13 +92,13 @@ def recut_new(settings: Settings) -> dict[str, int]:
         return dict(totals)
     digest = _digest(erased, held)
     going = erased.filter(pc.invert(pc.is_in(erased, value_set=held)))
-    feeds = list(feeds_of_persons(settings))
+    feeds, by = list(feeds_of_persons(settings)), event(settings, Action.ERASE, NEW, facts={"erasure": NEW})
     tools = Tools.of(settings, feeds, NEW)
     for contract in feeds:
         since = requests[0].requested_at
-        for delivery in [d for d in _kept(settings, contract) if _to_search(settings, d, digest, since)]:
-            subjects = recogniser(settings, contract, tools.keys, going, nobody())
-            found = _cut(settings, contract, delivery, subjects, _by(settings, delivery, NEW), tools, digest)
+        for delivery in [d for d in _kept(contract, tools) if _to_search(tools, d, digest, since)]:
+            subjects = recogniser(contract, tools, going, nobody())
+            found = _cut(settings, contract, delivery, subjects, _told(by, delivery), tools, digest)
             totals.update({name: found[name] for name in ("lines", "kept")}, files=1, cut=int(found["lines"] > 0))
     return dict(totals)
 
@@ -110,16 +110,13 @@ def feeds_of_persons(settings: Settings) -> Iterator[Contract]:
             yield contract
 
 
-def recogniser(
-    settings: Settings, contract: Contract, keys: KeySource, going: pa.Array, names: pa.Array
-) -> RawSubjects:
+def recogniser(contract: Contract, tools: Tools, going: pa.Array, names: pa.Array) -> RawSubjects:
     """Return what recognises the persons `going` in lines of a feed; who is under a hold now, stays."""
-    held = SubjectHolds(settings.database).held()
-    return RawSubjects.of(contract, keys, going, held, names)
+    return RawSubjects.of(contract, tools.keys, going, tools.holds.held(), names)
 
 
-def _kept(settings: Settings, contract: Contract) -> list[Delivery]:
-    revisions = Catalogue(settings.database).deliveries(contract.name).values()
+def _kept(contract: Contract, tools: Tools) -> list[Delivery]:
+    revisions = tools.catalogue.deliveries(contract.name).values()
     return [delivery for deliveries in revisions for delivery in deliveries if delivery.expired_at is None]
 
 
@@ -133,36 +130,36 @@ def _cut(
     searched: str = "",
 ) -> dict[str, int]:
     """Cut one delivery as it stands now, under the dataset's lock, and return its lines and kept lines."""
+    check_residency(settings, contract, "landing")
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
-        kept = _kept(settings, contract)
+        kept = _kept(contract, tools)
         current = [d for d in kept if (d.partition, d.revision) == (delivery.partition, delivery.revision)]
         if not current:
             return {"lines": 0, "kept": 0}
-        cutter = LandedCutter(settings, contract, subjects, by, tools.ring)
+        cutter = LandedCutter(contract, subjects, by, tools)
         batch = str(by.facts["erasure"])
         found = cutter.cut(current[0], batch, searched)
         cutter.remove_unlisted(delivery.partition)
-        earlier = _manifest(settings, current[0]).get("cut", {})  # of a call that was killed after its cut
+        earlier = _manifest(tools, current[0]).get("cut", {})  # of a call that was killed after its cut
         before = int(earlier["rows"]) if not searched and earlier.get("for") == batch else 0
     return {"lines": found.gone + before, "kept": found.kept}
 
 
-def _by(settings: Settings, delivery: Delivery, batch: str, reason: str = "") -> Event:
-    what = f"landing/{delivery.dataset}/{delivery.partition}"
-    facts: dict[str, str | int] = {"revision": delivery.revision, "erasure": batch}
-    return event(settings, Action.ERASE, what, dataset=delivery.dataset, reason=reason, facts=facts)
+def _told(by: Event, delivery: Delivery) -> Event:
+    what, facts = f"landing/{delivery.dataset}/{delivery.partition}", {**by.facts, "revision": delivery.revision}
+    return replace(by, object=what, dataset=delivery.dataset, facts=facts)
 
 
-def _manifest(settings: Settings, delivery: Delivery) -> dict[str, Any]:
-    return read_manifest(open_store(settings), delivery.manifest, "delivery")
+def _manifest(tools: Tools, delivery: Delivery) -> dict[str, Any]:
+    return read_manifest(tools.store, delivery.manifest, "delivery")
 
 
-def _to_search(settings: Settings, delivery: Delivery, digest: str, since: dt.datetime) -> bool:
+def _to_search(tools: Tools, delivery: Delivery, digest: str, since: dt.datetime) -> bool:
     """Tell whether a delivery is to be looked at for the persons of `digest`.
 
     It is when it landed `since` and never was, and when lines were kept in it for others than these.
     """
-    content = _manifest(settings, delivery)
+    content = _manifest(tools, delivery)
     if content.get("kept"):
         return bool(content.get("searched") != digest)
     return delivery.landed_at >= since and "searched" not in content

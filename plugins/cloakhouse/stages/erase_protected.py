@@ -16,7 +16,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cloakhouse.contracts.model import Contract
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
 from cloakhouse.ledger.erasures import Erasures
@@ -44,20 +43,20 @@ def erase_protected(settings: Settings, batch: Batch) -> dict[str, int]:
     ended = erasures.step(batch.name, PROTECTED)
     if ended is not None:
         return dict(ended.content)
-    totals = Counter({"rewritten": 0, "deleted": 0})
+    totals, erasing = Counter({"rewritten": 0, "deleted": 0}), zone_event(settings, PROTECTED, batch)
     feeds = list(feeds_of_persons(settings))
     tools = Tools.of(settings, feeds, batch.reason)
     for contract in feeds:
         progress = Progress.of("erase", contract.name)
-        partitions = Catalogue(settings.database).protected(contract.name).values()
+        partitions = tools.catalogue.protected(contract.name).values()
         for number, partition in enumerate(partitions, start=1):
-            by = told(settings, PROTECTED, contract, partition, batch)
+            by = told(erasing, PROTECTED, partition)
             step = f"{PROTECTED} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
             noted = partial(found, erasures, batch, step, by)
-            cut = cut_partition(settings, contract, partition, still(settings, batch), by, noted, tools)
+            cut = cut_partition(settings, contract, partition, still(settings, batch, tools.holds), by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
             progress.step(number, len(partitions), "partitions")
-    return ended_with(settings, batch, PROTECTED, totals)
+    return ended_with(erasures, batch, PROTECTED, totals, erasing)
 
 
 def touched(settings: Settings, batch: str) -> dict[str, frozenset[str]]:
@@ -78,10 +77,15 @@ def touched(settings: Settings, batch: str) -> dict[str, frozenset[str]]:
     return {dataset: frozenset(partitions) for dataset, partitions in held.items()}
 
 
-def told(settings: Settings, zone: str, contract: Contract, partition: ProtectedPartition, batch: Batch) -> Event:
+def zone_event(settings: Settings, zone: str, batch: Batch) -> Event:
+    """Return the event of erasing from a zone. Raises KeyServiceError, AccessRefused."""
+    return event(settings, Action.ERASE, f"{zone} zone", reason=batch.reason, facts={"erasure": batch.name})
+
+
+def told(erasing: Event, zone: str, partition: ProtectedPartition) -> Event:
     """Return the event of cutting one partition."""
-    what, facts = f"{zone}/{contract.name}/{partition.partition}", {"erasure": batch.name}
-    return event(settings, Action.ERASE, what, dataset=contract.name, reason=batch.reason, facts=facts)
+    what = f"{zone}/{partition.dataset}/{partition.partition}"
+    return replace(erasing, object=what, dataset=partition.dataset)
 
 
 def found(erasures: Erasures, batch: Batch, step: str, by: Event, rows: int) -> None:
@@ -90,11 +94,9 @@ def found(erasures: Erasures, batch: Batch, step: str, by: Event, rows: int) -> 
         erasures.done(batch.name, step, {"rows": rows}, replace(by, count=rows))
 
 
-def ended_with(settings: Settings, batch: Batch, zone: str, totals: Counter[str]) -> dict[str, int]:
+def ended_with(erasures: Erasures, batch: Batch, zone: str, totals: Counter[str], by: Event) -> dict[str, int]:
     """Record the end of a zone with its totals, the rows from the steps of its partitions, and return them."""
-    erasures = Erasures(settings.database)
     steps = [step for step in erasures.steps(batch.name) if step.step.startswith(f"{zone} ")]
     content = {**totals, "partitions": len(steps), "rows": sum(step.content["rows"] for step in steps)}
-    by = event(settings, Action.ERASE, f"{zone} zone", reason=batch.reason, facts={"erasure": batch.name})
     erasures.done(batch.name, zone, content, by)
     return content

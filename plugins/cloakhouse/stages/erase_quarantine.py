@@ -7,6 +7,7 @@ when that isn't kept any longer, every whole field counts.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,9 +25,10 @@ from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
 from cloakhouse.stages.cutting import QUARANTINE, Tools, cut_list
 from cloakhouse.stages.erase_landed import feeds_of_persons, recogniser
-from cloakhouse.stages.erase_protected import ended_with, found, told
+from cloakhouse.stages.erase_protected import ended_with, found, told, zone_event
 from cloakhouse.stages.erasure_batch import still
 from cloakhouse.stages.landed_lines import header_of, plaintext
+from cloakhouse.stages.parsing import SEPARATOR
 from cloakhouse.stages.raw_fields import Fields, RawFields
 from cloakhouse.stages.raw_subjects import RawSubjects
 
@@ -42,31 +44,41 @@ def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
     ended = erasures.step(batch.name, QUARANTINE)
     if ended is not None:
         return dict(ended.content)
-    totals = Counter({"rewritten": 0, "deleted": 0})
+    totals, erasing = Counter({"rewritten": 0, "deleted": 0}), zone_event(settings, QUARANTINE, batch)
     feeds = list(feeds_of_persons(settings))
     tools = Tools.of(settings, feeds, batch.reason)
     for contract in feeds:
-        for partition in Catalogue(settings.database).protected(contract.name).values():
-            by = told(settings, QUARANTINE, contract, partition, batch)
+        for partition in tools.catalogue.protected(contract.name).values():
+            by = told(erasing, QUARANTINE, partition)
             step = f"{QUARANTINE} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
-            subjects = recogniser(settings, contract, tools.keys, still(settings, batch), batch.names)
+            subjects = recogniser(contract, tools, still(settings, batch, tools.holds), batch.names)
             noted = partial(found, erasures, batch, step, by)
-            columns, going = quarantine_rows(settings, contract, partition, subjects)
+            columns, going = quarantine_rows(settings, contract, partition, subjects, tools)
             cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
-    return ended_with(settings, batch, QUARANTINE, totals)
+    return ended_with(erasures, batch, QUARANTINE, totals, erasing)
 
 
 def quarantine_rows(
-    settings: Settings, contract: Contract, partition: ProtectedPartition, subjects: RawSubjects
+    settings: Settings,
+    contract: Contract,
+    partition: ProtectedPartition,
+    subjects: RawSubjects,
+    tools: Tools | None = None,
 ) -> tuple[tuple[str, ...], Going]:
     """Return the columns that tell which quarantined rows of a partition go, and what tells it from them."""
     names = tuple(column.name for column in subjects.columns)
-    fields = RawFields(contract, _feed(contract), names, _header(settings, contract, partition))
+
+    @functools.cache
+    def raw_fields(with_header: bool) -> RawFields:
+        header = _header(settings, contract, partition, tools) if with_header else b""
+        return RawFields(contract, _feed(contract), names, header)
 
     def going(batch: pa.RecordBatch) -> pa.BooleanArray:
-        rows = zip(batch.column("column").to_pylist(), batch.column("record").to_pylist(), strict=True)
-        read = [fields.of_record(record or b"", bool(column)) for column, record in rows]
+        records = [record or b"" for record in batch.column("record").to_pylist()]
+        fields = raw_fields(any(SEPARATOR not in record for record in records))  # a whole line; few partitions have any
+        rows = zip(batch.column("column").to_pylist(), records, strict=True)
+        read = [fields.of_record(record, bool(column)) for column, record in rows]
         wanted = [[values[place] for values, _ in read] for place in range(len(fields.names))]
         columns = tuple(pa.array(values, pa.binary()) for values in wanted)
         doubtful = tuple((number, whole) for number, (_, whole) in enumerate(read) if whole)
@@ -75,14 +87,18 @@ def quarantine_rows(
     return COLUMNS, going
 
 
-def _header(settings: Settings, contract: Contract, partition: ProtectedPartition) -> bytes:
-    """Return the header of the delivery that the partition was made from; nothing when that isn't kept any longer."""
+def _header(settings: Settings, contract: Contract, partition: ProtectedPartition, tools: Tools | None) -> bytes:
+    """Return the header of the delivery that the partition was made from; nothing when that isn't kept any longer, and
+    for JSON, which has none."""
+    if _feed(contract).format != "csv":
+        return b""
+    ring, catalogue = (tools.ring, tools.catalogue) if tools else (open_ring(settings), Catalogue(settings.database))
     store = open_store(settings)
-    for delivery in Catalogue(settings.database).deliveries(contract.name).get(partition.partition, []):
+    for delivery in catalogue.deliveries(contract.name).get(partition.partition, []):
         if delivery.sha256 == partition.delivery_sha256 and delivery.expired_at is None:
             content = read_manifest(store, delivery.manifest, "delivery")
             target = LandedObject(contract.name, partition.partition, content["object"])
-            with opened(store, target, open_ring(settings)) as stream:
+            with opened(store, target, ring) as stream:
                 return header_of(plaintext(stream, _feed(contract)), _feed(contract))
     return b""
 

@@ -86,9 +86,9 @@ def open_batch(settings: Settings, name: str) -> Batch:
     return Batch(name, tokens["person"], erasure.reason, erasure.requested_at, tokens["name"])
 
 
-def still(settings: Settings, batch: Batch) -> pa.Array:
+def still(settings: Settings, batch: Batch, holds: SubjectHolds | None = None) -> pa.Array:
     """Return the persons of `batch` who may be erased: none who is, or since the request was, under a hold."""
-    held = SubjectHolds(settings.database).held_since(batch.requested_at)
+    held = (holds or SubjectHolds(settings.database)).held_since(batch.requested_at)
     return batch.rights.filter(pc.invert(pc.is_in(batch.rights, value_set=held)))
 
 

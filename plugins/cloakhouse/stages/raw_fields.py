@@ -110,7 +110,7 @@ class RawFields:
 
     def _csv(self, text: bytes, odd: list[int]) -> pa.Table | None:
         """Return the lines of another number of fields as nulls, too, and add their numbers to `odd`."""
-        if LOOSE_RETURN.search(text):
+        if b"\r" in text and LOOSE_RETURN.search(text):
             return None
         lines = self.header + text
 

@@ -32,6 +32,7 @@ from cloakhouse.stages.auditing import event
 from cloakhouse.stages.cutting import FILES, LOCK_WAIT_S, QUARANTINE
 from cloakhouse.stages.erase_landed import feeds_of_persons
 from cloakhouse.stages.pinning import clear_lists
+from cloakhouse.stages.residency import check_residency
 from cloakhouse.stages.sources import PROTECTED
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def remove_strays(settings: Settings, batch: Batch) -> dict[str, int]:
         return dict(ended.content)
     totals = Counter({**dict.fromkeys(ENDINGS, 0), "half_written": 0})
     for contract in feeds_of_persons(settings):
+        check_residency(settings, contract, *ENDINGS)
         with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
             totals.update(_removed(settings, contract))
             clear_lists(open_store(settings), contract.name)
