@@ -41,11 +41,12 @@ class Erasures:
     def request(self, erasure: Erasure, persons: pa.Array, asked: Mapping[str, Any], by: Event) -> Erasure:
         """Record `erasure`, the tombstones of `persons`, what was `asked` and `by`, in one transaction; return it.
 
-        Where an open erasure asks for the same persons (`asked[DIGEST]`) that one is returned, and nothing changes.
-        Raises StageError (`stage.held`) when one of `persons` came under a hold since they were chosen.
+        Where an open erasure asks for the same persons (`asked[DIGEST]`), and no hold took one of them out of it, that
+        one is returned, and nothing changes. Raises StageError (`stage.held`) when one of `persons` came under a hold
+        since they were chosen.
         """
         with alone(self._engine, RIGHTS_LOCK) as connection:
-            standing = _open_for(connection, str(asked[DIGEST]))
+            standing = _open_for(connection, str(asked[DIGEST]), persons)
             if standing is not None:
                 return standing
             if pc.any(pc.is_in(persons, value_set=read_held(connection)), min_count=0).as_py():
@@ -67,10 +68,10 @@ class Erasures:
             raise _unknown()
         return found
 
-    def open_for(self, digest: str) -> Erasure | None:
-        """Return the open erasure of the persons with this digest, None when there is none."""
+    def open_for(self, digest: str, persons: pa.Array) -> Erasure | None:
+        """Return the open erasure of `persons`, who have this digest; None when there is none that takes them all."""
         with self._engine.connect() as connection:
-            return _open_for(connection, digest)
+            return _open_for(connection, digest, persons)
 
     def all(self, *, open_only: bool = False) -> list[Erasure]:
         """Return all erasures, or the open ones, oldest first. Raises StorageError."""
@@ -133,12 +134,17 @@ class Erasures:
             return changed
 
 
-def _open_for(connection: sa.Connection, digest: str) -> Erasure | None:
+def _open_for(connection: sa.Connection, digest: str, persons: pa.Array) -> Erasure | None:
+    """Return the open erasure of these persons. One that a hold kept from somebody, who may be free again, is none."""
     both = _E.join(_S, (_S.c.batch == _E.c.batch) & (_S.c.step == REQUESTED))
     wanted: sa.Select[Any] = sa.select(*_E.c, _S.c.content.label("asked")).select_from(both)
     for row in connection.execute(wanted.where(_E.c.state == ErasureState.OPEN).order_by(_E.c.requested_at)):
-        if json.loads(row.asked)[DIGEST] == digest:
-            return _erasure(row)
+        if json.loads(row.asked)[DIGEST] != digest:
+            continue
+        erasure = _erasure(row)
+        passed_by = read_held(connection, erasure.requested_at)
+        if not pc.any(pc.is_in(persons, value_set=passed_by), min_count=0).as_py():
+            return erasure
     return None
 
 

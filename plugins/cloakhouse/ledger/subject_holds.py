@@ -84,8 +84,7 @@ class SubjectHolds:
 
     def held_since(self, moment: dt.datetime) -> pa.Array:
         """Return the persons who are held now, or were at some time since `moment`, sorted and unique."""
-        since = _H.c.lifted_at.is_(None) | (_H.c.lifted_at >= moment)
-        return self._persons(sa.select(_H.c.subject).where(since).distinct().order_by(_H.c.subject))
+        return self._persons(_held_query(moment))
 
     def all(self) -> list[SubjectHold]:
         """Return what was placed, newest first; persons are counted. Raises StorageError."""
@@ -100,13 +99,16 @@ class SubjectHolds:
             return read_persons(connection, wanted)
 
 
-def read_held(connection: sa.Connection) -> pa.Array:
-    """Return the persons who are held, as a transaction sees them."""
-    return read_persons(connection, _held_query())
+def read_held(connection: sa.Connection, since: dt.datetime | None = None) -> pa.Array:
+    """Return the persons who are held, or were at some time since `since`, as a transaction sees them."""
+    return read_persons(connection, _held_query(since))
 
 
-def _held_query() -> sa.Select[Any]:
-    return sa.select(_H.c.subject).where(_H.c.lifted_at.is_(None)).distinct().order_by(_H.c.subject)
+def _held_query(since: dt.datetime | None = None) -> sa.Select[Any]:
+    mine = _H.c.lifted_at.is_(None)
+    if since is not None:
+        mine |= _H.c.lifted_at >= since
+    return sa.select(_H.c.subject).where(mine).distinct().order_by(_H.c.subject)
 
 
 def _free(connection: sa.Connection, persons: pa.Array) -> None:

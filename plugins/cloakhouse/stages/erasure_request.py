@@ -3,7 +3,8 @@
 1. Who asks, and why: the reason can stand, and the keys of rights tokens open (`purposes/rights`, `tokens/root`): the
    key service decides. What is refused from here on is recorded.
 2. The file is read. Lines that name nobody refuse the whole request, unless `skip_unreadable`; so do identifiers that
-   several persons have had, unless `all_matches`. Nothing is requested in part without being asked for.
+   several persons have had, unless `all_matches`. Nothing is requested in part without being asked for. A reason that
+   names one of the persons is refused, and recorded nowhere.
 3. Persons whom the lake doesn't know are left out, unless `also_unknown`: then they get a tombstone, too. Persons under
    a hold are left out. All are counted.
 4. Where an open erasure is for the same persons, that one stands for the request.
@@ -32,8 +33,9 @@ from cloakhouse.ledger.erasures import DIGEST, Erasures
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.settings import Settings
-from cloakhouse.stages.authority import asked, refusals_recorded
+from cloakhouse.stages.authority import asked, check_reason, refusals_recorded
 from cloakhouse.stages.erasure_batch import PREFIX, Batch, drop_abandoned, drop_list, write_list
+from cloakhouse.stages.request_reason import UNCHECKED, require_nobody_named
 from cloakhouse.stages.subject_file import Lines, Named, Tolerance, read_subjects
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import LookedUp, look_up, names_of, union
@@ -71,14 +73,14 @@ class Chosen:
         return {**self.counts, "lines_told": {name: vars(lines) for name, lines in self.lines.items()}}
 
 
-def choose(settings: Settings, path: Path, tolerance: Tolerance) -> Chosen:
-    """Return the persons whom the file at `path` names.
+def choose(settings: Settings, path: Path, tolerance: Tolerance, reason: str = "") -> Chosen:
+    """Return the persons whom the file at `path` names, for a `reason`, where one is given, that names none of them.
 
-    Raises DeliveryError (`delivery.subjects`, `delivery.ambiguous`) as the module says, and as `read_subjects` and
-    `look_up`. Nothing is written.
+    Raises DeliveryError (`delivery.subjects`, `delivery.ambiguous`) as the module says, ConfigurationError
+    (`configuration.reason`), and as `read_subjects` and `look_up`. Nothing is written.
     """
     identifiers = Identifiers.of(settings)
-    named, found = whole_file(settings, identifiers, path, tolerance)
+    named, found = whole_file(settings, identifiers, path, tolerance, reason)
     everybody = union([found.persons, found.unknown_persons]) if tolerance.also_unknown else found.persons
     held = pc.is_in(everybody, value_set=SubjectHolds(settings.database).held())
     persons = everybody.filter(pc.invert(held))
@@ -98,15 +100,20 @@ def choose(settings: Settings, path: Path, tolerance: Tolerance) -> Chosen:
 
 
 def whole_file(
-    settings: Settings, identifiers: Identifiers, path: Path, tolerance: Tolerance
+    settings: Settings, identifiers: Identifiers, path: Path, tolerance: Tolerance, reason: str = ""
 ) -> tuple[Named, LookedUp]:
-    """Return what the file at `path` names, and whom, once `tolerance` has nothing against it. Raises as `choose`."""
+    """Return what the file at `path` names, and whom, once neither `tolerance` nor `reason` stands against it.
+
+    Raises as `choose`.
+    """
     named = read_subjects(path, identifiers, tolerance.column)
     if named.unreadable and not tolerance.skip_unreadable:
         raise _unreadable(path, named)
     found = look_up(settings, identifiers, named)
     if found.ambiguous.count and not tolerance.all_matches:
         raise _ambiguous(path, found)
+    if reason:
+        require_nobody_named(settings, identifiers, reason, named, found)
     return named, found
 
 
@@ -116,22 +123,23 @@ def request(settings: Settings, path: Path, reason: str, tolerance: Tolerance) -
     Killed anywhere, the same call goes on. Raises as `choose`, ConfigurationError (`configuration.reason`),
     AccessRefused, KeyServiceError, StorageError, StageError (`stage.held`).
     """
-    log, event = asked(settings, Action.REQUEST_ERASURE, "persons of a file", reason, 0, platform=True)
+    why = check_reason(reason)
+    log, event = asked(settings, Action.REQUEST_ERASURE, "persons of a file", UNCHECKED, 0, platform=True)
     with refusals_recorded(log, event):
-        chosen = choose(settings, path, tolerance)
+        chosen = choose(settings, path, tolerance, why)
     if not len(chosen.persons):
         return None, chosen
     erasures = Erasures(settings.database)
-    standing = erasures.open_for(chosen.digest)
+    standing = erasures.open_for(chosen.digest, chosen.persons)
     if standing is not None:
         return standing, chosen
     drop_abandoned(settings)
     now = dt.datetime.now(dt.UTC)
     name = f"{PREFIX}{now:%Y%m%d}-{secrets.token_hex(4)}"
     manifest = write_list(settings, name, chosen.persons, chosen.names)
-    erasure = Erasure(name, event.actor, event.reason, len(chosen.persons), manifest, now)
+    erasure = Erasure(name, event.actor, why, len(chosen.persons), manifest, now)
     facts: dict[str, str | int] = {key: count for key, count in chosen.counts.items() if key != "persons"}
-    told = replace(event, object=name, count=len(chosen.persons), facts=facts)
+    told = replace(event, object=name, count=len(chosen.persons), facts=facts, reason=why)
     done: Erasure | None = None
     try:
         done = erasures.request(erasure, chosen.persons, {**chosen.counts, DIGEST: chosen.digest}, told)

@@ -2,7 +2,8 @@
 
 A hold goes before every erasure that is not done (`cloakhouse.ledger.subject_holds`). The file is read as for an
 erasure (`cloakhouse.stages.erasure_request`), and lines that can't be read refuse it all: a hold that silently misses
-somebody would be worth nothing. Persons whom the lake doesn't know can be held as well: their rows may come later.
+somebody would be worth nothing. So does a reason that names one of the persons. Persons whom the lake doesn't know can
+be held as well: their rows may come later.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from cloakhouse.errors import NotFound
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
-from cloakhouse.stages.authority import asked, refusals_recorded
+from cloakhouse.stages.authority import asked, check_reason, refusals_recorded
 from cloakhouse.stages.erasure_request import whole_file
+from cloakhouse.stages.request_reason import UNCHECKED
 from cloakhouse.stages.subject_file import Tolerance
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import union
@@ -52,13 +54,14 @@ def lift(settings: Settings, path: Path, reason: str, tolerance: Tolerance) -> H
 
 
 def _change(settings: Settings, action: Action, path: Path, reason: str, tolerance: Tolerance) -> Held:
-    log, event = asked(settings, action, "persons of a file", reason, 0, platform=True)
+    why = check_reason(reason)
+    log, event = asked(settings, action, "persons of a file", UNCHECKED, 0, platform=True)
     with refusals_recorded(log, event):
-        _, found = whole_file(settings, Identifiers.of(settings), path, tolerance)
+        _, found = whole_file(settings, Identifiers.of(settings), path, tolerance, why)
         persons: pa.Array = union([found.persons, found.unknown_persons])
         if not len(persons):
             raise _nobody(path)
-    holds, told = SubjectHolds(settings.database), replace(event, count=len(persons))
+    holds, told = SubjectHolds(settings.database), replace(event, count=len(persons), reason=why)
     changed = holds.place(persons, told) if action is Action.HOLD_SUBJECT else holds.lift(persons, told)
     return Held(len(persons), changed, found.unknown.count - len(found.unknown_persons))
 

@@ -10,17 +10,20 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from tests.support.acting import said
 from tests.support.house import House, protected
 from tests.support.persons import numbers
 
 from cloakhouse.errors import ConfigurationError, DeliveryError, StageError
 from cloakhouse.lake.store.opening import open_store
+from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit_event import REFUSED, Action
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.ledger.tombstones import Tombstones
+from cloakhouse.settings import Settings
 from cloakhouse.stages import subject_holding
 from cloakhouse.stages.auditing import event
 from cloakhouse.stages.erasure_batch import drop_abandoned, drop_list, open_batch, still, write_list
@@ -135,6 +138,62 @@ def test_a_reason_that_says_nothing_or_quotes_a_person_is_refused(house: House, 
             request(house.settings, file_of(tmp_path, "household_id", "7"), reason, STRICT)
 
 
+@pytest.mark.parametrize(
+    ("reason", "column"),
+    [
+        ("erasure for {name}'s sake, as asked", "name"),
+        ("the person is called  {NAME}; see the letter", "name"),
+        ("closing of household #{household_id}.", "household_id"),
+        ("loyalty card ({loyalty_card}) was lost", "loyalty_card"),
+        ("who lives at {street}", "street"),
+        ("token 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f of the lake", "a token"),
+    ],
+)
+def test_a_reason_that_names_one_of_the_persons_is_refused_and_recorded_nowhere(
+    house: House, people: list[dict[str, Any]], tmp_path: Path, reason: str, column: str
+) -> None:
+    ids = Identifiers.of(house.settings)
+    columns = ("name", "street", "loyalty_card")
+    person = next(
+        row
+        for table in master_rows(house.settings, ids, columns)
+        for row in table.to_pylist()
+        if row["household_id"] == people[3]["household_id"]
+    )
+    why = reason.format(**person, NAME=person["name"].upper().replace(" ", "  "))
+    file = file_of(tmp_path, "household_id,email", f",{people[3]['email']}", f"{people[4]['household_id']},")
+    ask = subject_holding.place if column == "street" else request
+    with pytest.raises(ConfigurationError, match=r"configuration\.reason") as told:
+        ask(house.settings, file, why, STRICT)
+    assert told.value.found == f"what names one: {column}"
+    assert person[column if column in columns else "name"] not in told.value.explain()
+    assert Erasures(house.settings.database).all(open_only=True) == []
+    assert len(SubjectHolds(house.settings.database).held()) == 0
+    assert why not in everything_recorded(house.settings)
+
+
+def test_a_reason_that_fails_before_it_was_searched_is_not_recorded(house: House, tmp_path: Path) -> None:
+    with pytest.raises(DeliveryError):
+        request(house.settings, file_of(tmp_path, "household_id", "7", "abc"), "the letter of Anna Beispiel", STRICT)
+    assert "Beispiel" not in everything_recorded(house.settings)
+
+
+def test_numbers_that_only_look_like_somebodys_may_stand_in_a_reason(
+    house: House, people: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    one, other = (person["household_id"] for person in people[:2])
+    why = f"ticket SD-{one} of {other}, order 12/{one}"
+    done, _ = request(house.settings, file_of(tmp_path, "household_id", str(one)), why, STRICT)
+    assert done is not None
+    assert done.reason == why
+    assert why in everything_recorded(house.settings)
+
+
+def everything_recorded(settings: Settings) -> str:
+    with db.open_database(settings.database).connect() as connection:
+        return "\n".join(str(row) for row in connection.execute(sa.select(db.audit_entry)))
+
+
 def test_what_is_requested_is_listed_encrypted_and_nowhere_else(
     house: House, people: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -208,6 +267,23 @@ def test_a_hold_that_comes_later_takes_the_person_out_for_good(
     assert same(Tombstones(house.settings.database).persons(), tokens(house, second))
     assert subject_holding.lift(house.settings, one, WHY, STRICT).changed == 1
     assert same(still(house.settings, batch), tokens(house, second))
+
+
+def test_who_a_hold_took_out_of_an_open_erasure_is_in_the_next_one_once_it_is_lifted(
+    house: House, people: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    one = people[8]["household_id"]
+    file = file_of(tmp_path, "household_id", str(one))
+    first, _ = request(house.settings, file, WHY, STRICT)
+    subject_holding.place(house.settings, file, WHY, STRICT)
+    subject_holding.lift(house.settings, file, WHY, STRICT)
+    second, _ = request(house.settings, file, WHY, STRICT)
+    assert first is not None
+    assert second is not None
+    assert second.batch != first.batch
+    assert same(still(house.settings, open_batch(house.settings, second.batch)), tokens(house, one))
+    assert same(Tombstones(house.settings.database).persons(), tokens(house, one))
+    assert request(house.settings, file, WHY, STRICT)[0] == second
 
 
 def test_a_hold_reaches_persons_who_are_not_known_yet(house: House, tmp_path: Path) -> None:
