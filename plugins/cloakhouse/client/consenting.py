@@ -37,9 +37,10 @@ DUE = (
 
 @click.group()
 def consent() -> None:
-    """The register of what persons allow: analytics, personalisation, synthetic data, sharing.
+    """The register of what persons allow.
 
-    Persons are kept by token alone. Runs that ask for a consent are pinned to a snapshot of the register.
+    Purposes are analytics, personalisation, synthetic data and sharing. Persons are kept by token alone. Runs that ask
+    for a consent are pinned to a snapshot of the register.
     """
 
 

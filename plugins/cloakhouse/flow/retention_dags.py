@@ -1,7 +1,8 @@
 """The DAG that keeps retention: every night what its contract lets go is deleted, and the keys of ended months.
 
-Its task returns the report's reference; it fails when a dataset could not be kept to its retention, and a retry goes on
-where it stands. Plan backups after it, so that what is due isn't backed up once more.
+`keep` returns the report's reference; it fails when a dataset could not be kept to its retention, and a retry goes on
+where it stands. `shed` drops the consent snapshots that nothing refers to, and returns how many. Plan backups after it,
+so that what is due isn't backed up once more.
 """
 
 from __future__ import annotations
@@ -27,11 +28,19 @@ def keep_retention() -> Reference:
     return done.report.as_dict()
 
 
+@explained("retention")
+def shed_snapshots() -> int:
+    """Drop the consent snapshots that nothing refers to any more; return how many."""
+    from cloakhouse.stages.consent_shedding import shed
+
+    return shed(Settings.from_environment())
+
+
 def build_retention_dags() -> dict[str, DAG]:
     """Return the DAGs for retention by DAG id."""
     with DAG(
         dag_id="keep_retention",
-        description="delete what the contracts' retention lets go, and the keys of what is gone",
+        description="delete what retention lets go, the keys of what is gone, and consent snapshots that nothing needs",
         schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC"),
         start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
         catchup=False,
@@ -40,4 +49,5 @@ def build_retention_dags() -> dict[str, DAG]:
         tags=["cloakhouse", "retention"],
     ) as dag:
         reference_task("keep", retries=3)(keep_retention)()
+        reference_task("shed", retries=3)(shed_snapshots)()  # waits for nothing: the run fails when either does
     return {dag.dag_id: dag}

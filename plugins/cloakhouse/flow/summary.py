@@ -37,14 +37,15 @@ def _table(console: Console, title: str, *columns: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table.pad_edge, table.collapse_padding = False, True  # so that eight-digit counts fit a screen of 80 columns
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     return table
 
 
 def _rows(console: Console, catalogue: Catalogue, contracts: dict[str, Contract], report: RunReport) -> None:
-    table = _table(console, "Rows", "feed", "landed", "withheld", "quarantined", "protected", "partitions", "new")
+    table = _table(console, "Rows", "feed", "landed", "withheld", "quarantined", "protected", "parts", "new")
     reasons: Counter[str] = Counter()
     for event in report.events:
         if event.get("reasons"):
