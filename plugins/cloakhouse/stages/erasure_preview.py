@@ -111,5 +111,7 @@ def _derived(settings: Settings, touched: dict[str, list[str]], persons: pa.Arra
             yield Affected(trace.dataset, "version", version.name, version.rows)
         for version in trace.kept:
             yield Affected(trace.dataset, "stays", version.name, version.rows)
-        for run in (*trace.runs, *trace.bare):
+        for run in trace.runs:
             yield Affected(trace.dataset, "run", run.fingerprint[:12], len(run.views) + len(run.files))
+        for run in trace.bare:  # of a version that stays the views go alone
+            yield Affected(trace.dataset, "run", run.fingerprint[:12], len(run.views))

@@ -19,10 +19,11 @@ from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.consent_snapshots import ConsentSnapshots
 from cloakhouse.ledger.tombstones import Tombstones
-from cloakhouse.stages import pinning
+from cloakhouse.stages import consent, pinning
 from cloakhouse.stages.consent import allowed_persons
 from cloakhouse.stages.consent import pin as pin_consent
 from cloakhouse.stages.pinning import Pinned, listed, persons_of, pin, require_unchanged, sieves
+from cloakhouse.stages.pseudonymize import plan
 from cloakhouse.stages.sources import file_entries, read_partitions
 from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.stages.view_rights import read_allowed
@@ -149,6 +150,21 @@ def test_datasets_without_persons_are_pinned_to_nothing(house: House) -> None:
         "  - property: consent\n    value: {purpose: sharing,",
     )
     assert pinned(house, "customers").purpose == "sharing"
+
+
+def test_a_new_snapshot_of_the_same_persons_gives_no_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    derived = (WEEKLY, "households_synthetic")
+    before = [pinned(house, name) for name in derived]
+    monkeypatch.setattr(consent, "YOUNG", dt.timedelta(seconds=-1))  # every snapshot is too old to be used again
+    after = [pinned(house, name) for name in derived]
+    for old, new in zip(before, after, strict=True):
+        assert (new.consent, new.as_of) != (old.consent, old.as_of)
+        assert new.made_from == old.made_from
+    newest = pin_consent(house.settings, "analytics")
+    for name in ("customers", "transactions"):
+        partition = next(iter(house.catalogue.protected(name).values()))
+        assert read_manifest(open_store(house.settings), partition.manifest)["rights"]["consent"] != newest.sha256
+        assert plan(house.settings, house.contracts[name]) is None
 
 
 # derived datasets
