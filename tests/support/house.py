@@ -1,7 +1,10 @@
 """A real installation with the sample feed's first two weeks, protected and validated, copied for each test.
 
 The feed is landed and treated by the stages' own code in this process; only Spark's scheduling is left out, which
-the tests in `tests/spark` are about. Its contracts ask for no consent, but in `consenting`.
+the tests in `tests/spark` are about.
+
+Its contracts aren't the shipped ones: `consent` is cut out of copies of them (`without_consent`), so that tests count
+the feed's rows and not those of who agreed. Tombstones hold all the same. `consenting` has the contracts as they ship.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The dry run of an erasure over what was made of persons' rows: the versions and models that would go, and that stay."""
+"""The dry run of an erasure over what was made of persons' rows: what versions would go, which stay, what files go."""
 
 from __future__ import annotations
 
