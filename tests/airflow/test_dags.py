@@ -29,16 +29,10 @@ SYNTHETIC_SHAPE = {
 }
 GOLDEN = {
     "aggregate_weekly_sales": {"aggregate": ["publish"], "publish": ["report"], "report": []},
-    "erase_subjects": {
-        "recut": [],
-        "batches": ["erase.cut"],
-        "erase.cut": ["erase.renew"],
-        "erase.renew": ["erase.prove"],
-        "erase.prove": [],
-    },
+    "erase_subjects": {"recut": ["cut"], "cut": ["renew"], "renew": ["prove"], "prove": []},
     "forward_audit": {"forward": []},
     "keep_audit": {"checkpoint": ["verify"], "verify": []},
-    "keep_retention": {"keep": []},
+    "keep_retention": {"keep": [], "shed": []},
     "expire_and_collect": {"expire": ["collect"], "collect": []},
     "protect_customers": MASTER_SHAPE,
     "protect_products": FEED_SHAPE,
