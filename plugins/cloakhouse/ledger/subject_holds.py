@@ -105,9 +105,8 @@ def read_held(connection: sa.Connection, since: dt.datetime | None = None) -> pa
 
 
 def _held_query(since: dt.datetime | None = None) -> sa.Select[Any]:
-    mine = _H.c.lifted_at.is_(None)
-    if since is not None:
-        mine |= _H.c.lifted_at >= since
+    standing = _H.c.lifted_at.is_(None)
+    mine = standing if since is None else standing | (_H.c.lifted_at >= since)
     return sa.select(_H.c.subject).where(mine).distinct().order_by(_H.c.subject)
 
 
