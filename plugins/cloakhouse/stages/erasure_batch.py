@@ -93,11 +93,11 @@ def still(settings: Settings, batch: Batch, holds: SubjectHolds | None = None) -
 
 
 def drop_list(settings: Settings, name: str) -> bool:
-    """Delete the list of a batch and destroy its keys; return whether there was one. Repeated, nothing changes."""
+    """Destroy the keys of a batch's list and delete it; return whether there was one. Repeated, nothing changes.
+
+    The keys go first: killed in between, the files that are left show `drop_abandoned` that it isn't over.
+    """
     store, ring = open_store(settings), open_ring(settings)
-    paths = [item.path for item in store.list(f"{ZONE}/{name}")]
-    for path in sorted(paths, reverse=True):  # the file before its manifest: what is left shows that it isn't over
-        store.delete(path)
     for key in _keys(name):
         try:
             if any(file.key == key and file.state is not KeyState.DESTROYED for file in ring.all()):
@@ -105,6 +105,9 @@ def drop_list(settings: Settings, name: str) -> bool:
         except KeyServiceError as fault:
             if fault.code != "key.missing":
                 raise
+    paths = [item.path for item in store.list(f"{ZONE}/{name}")]
+    for path in paths:
+        store.delete(path)
     return bool(paths)
 
 

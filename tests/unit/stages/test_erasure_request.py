@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from tests.support.house import House, protected
 from tests.support.persons import numbers
 
 from cloakhouse.errors import ConfigurationError, DeliveryError, StageError
+from cloakhouse.keys.service import open_ring
+from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit_event import REFUSED, Action
@@ -29,6 +33,7 @@ from cloakhouse.stages.auditing import event
 from cloakhouse.stages.erasure_batch import drop_abandoned, drop_list, open_batch, still, write_list
 from cloakhouse.stages.erasure_preview import preview
 from cloakhouse.stages.erasure_request import choose, request
+from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.subject_file import Tolerance
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import master_rows
@@ -230,9 +235,30 @@ def test_a_dropped_list_opens_nowhere_any_more(house: House, people: list[dict[s
     drop_list(house.settings, done.batch)
 
 
-def test_lists_of_killed_requests_are_dropped_after_a_while(house: House) -> None:
-    import datetime as dt
+def test_a_list_whose_dropping_was_killed_opens_nowhere_and_is_dropped_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "er-20000101-11111111"
+    manifest = write_list(house.settings, name, tokens(house, 7), tokens(house))
+    store = open_store(house.settings)
+    copies = {item.path: store.read(item.path) for item in store.list(f"rights/{name}")}
 
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            drop_list(house.settings, name)
+    assert {item.path for item in store.list(f"rights/{name}")} == set(copies)
+    [entry] = file_entries(read_manifest(store, manifest)["files"])
+    with pytest.raises(Exception, match="destroyed"):
+        TableStore(store, open_ring(house.settings)).read(entry)
+    assert drop_abandoned(house.settings, dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)) == 1
+    assert list(store.list(f"rights/{name}")) == []
+
+
+def test_lists_of_killed_requests_are_dropped_after_a_while(house: House) -> None:
     write_list(house.settings, "er-20000101-00000000", tokens(house, 7), tokens(house))
     assert drop_abandoned(house.settings) == 0
     assert drop_abandoned(house.settings, dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)) == 1
