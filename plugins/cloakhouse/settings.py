@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -171,6 +172,11 @@ class Settings:
         folder = Path(chosen) if chosen else self.home / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def scratch(self) -> str:
+        """How the names of this home's temporary folders begin, by which a search finds those that were left over."""
+        return f"cloakhouse-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]}-"
 
 
 def _absolute(keys: str) -> str:

@@ -117,7 +117,7 @@ if split == 1:
             url = f"http://127.0.0.1:{port}"
             until(lambda: job.done() or (tmp_path / "held").exists(), "a task that waits")
             found = until(lambda: len(pages := shown(url)) == len(ANSWERS) + len(PAGES) + 1 and pages, "every page")
-            [properties] = temporary.glob("spark-*/spark.properties")
+            [properties] = temporary.glob("*spark-*/spark.properties")
             [secret] = re.findall(rb"^spark\.authenticate\.secret (\w{64})$", properties.read_bytes(), re.MULTILINE)
             addresses = {address for _, address, _ in listening(processes_of(temporary))}
         finally:

@@ -56,6 +56,7 @@ def test_temporary_files_go_where_they_are_sent(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
     assert settings.temporary() == tmp_path / "elsewhere"
     assert (tmp_path / "elsewhere").is_dir()
+    assert settings.scratch != settings.with_home(tmp_path / "other").scratch
 
 
 def test_the_limit_of_detokenization(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from cloakhouse.client import show
 from cloakhouse.client.cells import utc_text
 from cloakhouse.client.options import output_option
+from cloakhouse.client.reporting import ending, key_text, read_file
 from cloakhouse.client.show import Heading
 from cloakhouse.errors import CloakhouseError
 
@@ -89,14 +90,18 @@ def show_erasure(batch: str, output: str) -> None:
 
 @click.command()
 @click.argument("batch")
+@click.option("--format", "form", type=click.Choice(["html", "pdf", "json"]), help="Form; else FILE's ending.")
 @click.option("--out", type=FILE, help="File to write; standard output if not given.")
-def certificate(batch: str, out: Path | None) -> None:
-    """Write the signed certificate of BATCH."""
+def certificate(batch: str, form: str | None, out: Path | None) -> None:
+    """Write the certificate of BATCH: json is the signed one, html and pdf are pages of it, once it is verified."""
     from cloakhouse.client.disclosing import installed
     from cloakhouse.keys.files import replacing
     from cloakhouse.stages.erasure_certificate import written
 
     content = written(installed(), batch)
+    form = form or (ending(out) if out else "json")
+    if form != "json":
+        content = _page(content, form)
     if out is None:
         click.echo(content, nl=False)
         return
@@ -108,22 +113,26 @@ def certificate(batch: str, out: Path | None) -> None:
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--key", metavar="PEM", help="The platform's key of releases. The installation's own if not given.")
+@click.option("--log-key", metavar="PEM", help="Its key of the audit log. The installation's own if no key is given.")
 @output_option
-def verify(file: Path, key: str | None, output: str) -> None:
+def verify(file: Path, key: str | None, log_key: str | None, output: str) -> None:
     """Verify a certificate, offline where a key is given.
 
-    Exit code 4 for one that was changed, and for one of another platform.
+    With --key alone the proof that the audit log has it isn't checked, and `logged` says so. Exit code 4 for one that
+    was changed, and for one of another platform.
     """
-    from cloakhouse.client.reporting import key_text, read_file
     from cloakhouse.stages.certificate_verify import verify as verified
 
-    found = verified(read_file(file, LONGEST_CERTIFICATE), _public(key_text(key)))
+    if log_key is not None and key is None:
+        raise click.UsageError("give --key with --log-key: both are of the same platform")
+    found = verified(read_file(file, LONGEST_CERTIFICATE), *_trusted(key_text(key), key_text(log_key)))
     if output == "json":
         show.write_json({"logged": found.logged, "certificate": found.content})
     else:
         plain = {name: value for name, value in found.content.items() if isinstance(value, str | int)}
         show.write_pairs({**plain, "logged": found.logged})
-    show.note(f"{file.name}: signed by this key, and not changed since")
+    proved = "in the audit log" if found.logged else "its proof of the audit log was not checked: give --log-key"
+    show.note(f"{file.name}: signed by this key, not changed since; {proved}")
 
 
 def goes_on(settings: Settings, names: Sequence[str], output: str, asked: dict[str, Any] | None = None) -> None:
@@ -152,13 +161,25 @@ def goes_on(settings: Settings, names: Sequence[str], output: str, asked: dict[s
         raise failures[0]
 
 
-def _public(pem: str | None) -> PublicKey:
+def _trusted(pem: str | None, log_pem: str | None) -> tuple[PublicKey, PublicKey | None]:
+    """Return the keys of releases and of the log: those that were given, else the installation's own."""
     from cloakhouse.client.disclosing import installed
     from cloakhouse.lake.releases import SIGNER
     from cloakhouse.stages.bundle_verify import public_of
-    from cloakhouse.stages.signing import trusted_key
+    from cloakhouse.stages.signing import AUDIT, trusted_key
 
-    return trusted_key(installed(), SIGNER) if pem is None else public_of(pem)
+    if pem is None:
+        settings = installed()
+        return trusted_key(settings, SIGNER), trusted_key(settings, AUDIT)
+    return public_of(pem), None if log_pem is None else public_of(log_pem)
+
+
+def _page(text: bytes, form: str) -> bytes:
+    from cloakhouse.report.certificate_page import certificate_page, certificate_pdf
+    from cloakhouse.stages.certificate_verify import verify as verified
+
+    found = verified(text, *_trusted(None, None))
+    return certificate_pdf(found) if form == "pdf" else certificate_page(found).encode()
 
 
 def _record(erasure: Erasure) -> dict[str, Any]:

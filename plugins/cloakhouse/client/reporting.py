@@ -46,7 +46,7 @@ def report(
         raise click.UsageError("name a dataset, or a file to --verify")
     found, text = _asked(name) if name is not None else _opened(signed, key)
     if out is not None and name is not None:
-        _write(out, _formed(found, text, form or _ending(out)))
+        _write(out, _formed(found, text, form or ending(out)))
     elif output == "json":
         show.write_json(dict(found.content))
     else:
@@ -140,7 +140,8 @@ def _signer(path: Path, key: str | None) -> str:
     return f"the key {keyid}" + ("" if key else " of this installation")
 
 
-def _ending(out: Path) -> str:
+def ending(out: Path) -> str:
+    """Return the form that the ending of a file's name asks for."""
     return {".html": "html", ".pdf": "pdf"}.get(out.suffix.lower(), "json")
 
 

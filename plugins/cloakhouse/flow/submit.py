@@ -142,7 +142,7 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _work_folder(settings: Settings) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="spark-", dir=settings.temporary()))
+    folder = Path(tempfile.mkdtemp(prefix=f"{settings.scratch}spark-", dir=settings.temporary()))
     try:
         yield folder
     finally:

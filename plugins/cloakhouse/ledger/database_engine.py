@@ -1,7 +1,8 @@
 """Engines: how connections to the control database are made, kept, bounded in time, and kept out of forked children.
 
 What is committed is on disk: SQLite runs in WAL mode with `synchronous=FULL`, PostgreSQL with `synchronous_commit=on`,
-whatever the server's default. SQLite waits at most 30 s for another writer, and whoever opens it has an engine of their
+whatever the server's default. What is deleted from SQLite is overwritten (`secure_delete`), once its journal is written
+back (`emptied`). SQLite waits at most 30 s for another writer, and whoever opens it has an engine of their
 own; a file in a folder that can't be written is only read. A process has one engine for each PostgreSQL URL, so that
 opening it again costs no new connection. Each wait there is bounded: connecting 10 s, a lock 30 s, a statement 60 s, a
 transaction whose process is silent 120 s.
@@ -79,6 +80,16 @@ def let_go() -> None:
     for engine in _engines():  # somebody may hold one that was kept before
         if engine.dialect.name != "sqlite":
             engine.dispose()
+
+
+def emptied(engine: sa.Engine) -> None:
+    """Write SQLite's journal back into its file and empty it, so that it holds no pages from before a deletion.
+
+    Where somebody reads from it still, it stays for the next call. PostgreSQL is left alone.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
@@ -192,7 +203,7 @@ def _private(_dialect: Any, _record: Any, arguments: Sequence[Any], _parameters:
 def _durable(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     _switch_to_wal(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

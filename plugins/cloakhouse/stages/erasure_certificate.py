@@ -50,8 +50,11 @@ STATEMENT, SWEEP, ATTACK = "statement", "sweep", "attack/"
 METHOD = (
     "Values of 11 bytes or more and tokens in binary, hexadecimal and base32 form were looked for anywhere: in bytes "
     "as they lie, decrypted, decompressed and decoded; shorter values as whole fields of columns of their name; "
-    "subjects of landed rows by rights token. A value that other persons have, too, was not looked for. Rights tokens "
-    "stay in tombstones, so that a delivery that comes again doesn't bring a person back."
+    "subjects of landed rows by rights token. A value that other persons have, too, was not looked for; nor were "
+    "values in UTF-16, base64 or other encodings, or hexadecimal in capitals. Landed lines that no parser of the "
+    "contract takes were searched for values of 11 bytes or more, and for the subject where its field is told. "
+    "Temporary folders of other machines, and databases of others, such as Airflow's on a server, were not searched. "
+    "Rights tokens stay in tombstones, so that a delivery that comes again doesn't bring a person back."
 )
 
 

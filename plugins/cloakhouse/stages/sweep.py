@@ -1,15 +1,17 @@
 """The closing search of an erasure, over every byte that the platform holds.
 
 1. Every file below the home (lake, control database and its journals, keys, locks, Airflow's logs and database,
-   temporary files, copies from a server), the cache and Airflow's home where these lie elsewhere, and every object of a
-   lake on a server: its bytes as they lie, and what they hold (`cloakhouse.stages.sweep_readers`).
+   temporary files, copies from a server), of the lake, the control database, the cache, Airflow's home and this
+   installation's temporary folders where these lie elsewhere, and every object of a lake on a server: its bytes as they
+   lie, and what they hold (`cloakhouse.stages.sweep_readers`). The database's journal is emptied before.
 2. Of what was landed the rows, for their subjects by rights token: this needs no value and no worklist, and recognises
    an identifier as short as `7`.
 3. Every text and binary column of every table of the control database. Rights tokens may stand in two tables:
    tombstones and holds. Whether the database's file holds one elsewhere its bytes can't tell; the tables do.
 
 Left out, and counted: deliveries that wait in the inbox, which aren't landed and which landing filters by tombstones;
-the lists of erasures that are open, which go when these are closed.
+the lists of erasures that are open, which go when these are closed; links, which lead to files that are searched where
+they lie if they are the installation's.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ import sqlalchemy as sa
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError
 from cloakhouse.lake.store.folder import FolderStore
-from cloakhouse.lake.store.opening import open_store
+from cloakhouse.lake.store.opening import is_folder, open_store
 from cloakhouse.ledger import database as db
+from cloakhouse.ledger.database_engine import emptied
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.settings import Settings
 from cloakhouse.stages.erasure_batch import still
@@ -43,6 +46,7 @@ __all__ = ["Findings", "Hit", "require_clean", "sweep"]
 
 NAMED = ("tombstone", "subject_hold")  # tables whose business it is to name persons by rights token
 INBOX, LISTS, LINKS = "inbox", "lists of open erasures", "links"
+DATABASE, SQLITE = "database", "sqlite:///"
 
 
 def sweep(settings: Settings, batch: Batch) -> Findings:
@@ -57,9 +61,14 @@ def sweep(settings: Settings, batch: Batch) -> Findings:
     lists = {
         f"rights/{name}/" for name in {batch.name, *(e.batch for e in Erasures(settings.database).all(open_only=True))}
     }
-    for root in _roots(settings):
+    emptied(db.open_database(settings.database))
+    roots = _roots(settings)
+    for root in roots:
         for path in _files(root, search):
             _file(settings, search, root, path, lists)
+    for path in _database_files(settings):
+        if not any(path.is_relative_to(root) for root in roots):
+            search.file(f"{DATABASE}/{path.name}", path)
     store = open_store(settings)
     if not isinstance(store, FolderStore):
         for info in store.list():
@@ -74,7 +83,9 @@ def sweep(settings: Settings, batch: Batch) -> Findings:
 
 def _roots(settings: Settings) -> list[Path]:
     """Return the folders that hold something of this installation, none below another."""
-    chosen = [settings.home, settings.copies]
+    chosen = [settings.home, settings.copies, *settings.temporary().glob(f"{settings.scratch}*")]
+    if is_folder(settings):
+        chosen.append(settings.lake)  # which may be a link to another disk
     if airflow := os.environ.get("AIRFLOW_HOME"):
         chosen.append(Path(airflow))
     found: list[Path] = []
@@ -84,9 +95,18 @@ def _roots(settings: Settings) -> list[Path]:
     return found
 
 
+def _database_files(settings: Settings) -> list[Path]:
+    """Return SQLite's file and its journals; nothing for a database on a server."""
+    if not settings.database.startswith(SQLITE):
+        return []
+    path = Path(settings.database.removeprefix(SQLITE)).resolve()
+    return [one for one in (path.with_name(path.name + end) for end in ("", "-wal", "-journal")) if one.is_file()]
+
+
 def _files(root: Path, search: Search) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=lambda fault: search.unread(root, fault)):
         folders.sort()
+        search.left_out[LINKS] += sum(Path(folder, name).is_symlink() for name in folders)
         for name in sorted(names):
             path = Path(folder, name)
             if path.is_symlink():
@@ -138,7 +158,7 @@ def _tables(settings: Settings, search: Search) -> None:
                 count += len(part)
                 for at, column in enumerate(columns):
                     values = pa.array([_bytes(row[at]) for row in part], pa.binary())
-                    search.column(("database", table.name, column.name, ""), values, without)
+                    search.column((DATABASE, table.name, column.name, ""), values, without)
             search.tables[table.name] = count
 
 

@@ -39,10 +39,11 @@ from cloakhouse.lake.sealed import opened as opened_model
 from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.lake.sums import FileEntry
 
-BLOCK = 8 << 20  # bytes
+BLOCK = 1 << 20  # bytes; larger ones are no longer in the cache when they are searched
 ROWS = 65_536
 DEPTH = 3  # of archives in archives
-LARGEST = 1 << 28  # bytes of an archive's member that is unpacked at once
+LARGEST = 1 << 28  # bytes of an archive in an archive, which is unpacked in memory
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # how gzip, zstd and zip begin
 DESTROYED = "key.destroyed"
 Chunk = tuple[str, pa.Array]
 
@@ -58,34 +59,57 @@ def blocks(stream: BinaryIO, overlap: int) -> Iterator[tuple[np.ndarray, int, bo
 
 
 def layers(stream: BinaryIO, depth: int = DEPTH) -> Iterator[BinaryIO]:
-    """Yield what is packed in a file: of gzip, zip and zstd, and in what these hold. A damaged end is passed over."""
+    """Yield what is packed in a file: of gzip, zip and zstd, and in what these hold. A damaged end is passed over.
+
+    Raises OSError for archives that are packed too deep or too large to be looked into, or that have a password.
+    """
     start = stream.read(4)
     stream.seek(0)
-    if start[:2] == b"\x1f\x8b":
+    if start.startswith(PACKED[0]):
         yield from _unpacked(gzip.GzipFile(fileobj=stream), depth)
-    elif start == b"\x28\xb5\x2f\xfd":
+    elif start == PACKED[1]:
         with pa.CompressedInputStream(pa.PythonFile(stream), "zstd") as inner:
             yield from _unpacked(inner, depth)
-    elif start == b"PK\x03\x04":
+    elif start == PACKED[2]:
         try:
             with zipfile.ZipFile(stream) as archive:
                 for member in archive.infolist():
                     with archive.open(member) as inner:
                         yield from _unpacked(inner, depth)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        except zipfile.BadZipFile:
             return
+        except (NotImplementedError, RuntimeError):
+            raise OSError("an archive with a password, or of a method that is not known") from None
 
 
 def _unpacked(stream: Any, depth: int) -> Iterator[BinaryIO]:
-    try:
-        content = stream.read(LARGEST)
-        yield io.BytesIO(content)
-        while more := stream.read(LARGEST):
-            yield io.BytesIO(more)
-    except (OSError, EOFError, zlib.error):
+    whole = _Unpacking(stream)
+    start = whole.read(4)
+    if not start.startswith(PACKED):
+        whole.first = start
+        yield cast(BinaryIO, whole)
         return
-    if depth > 1:
-        yield from layers(io.BytesIO(content), depth - 1)
+    content = start + whole.read(LARGEST)
+    yield io.BytesIO(content)
+    if depth == 1 or whole.read(1):
+        raise OSError("archives in an archive, too deep or too large to be searched")
+    yield from layers(io.BytesIO(content), depth - 1)
+
+
+class _Unpacking:
+    """What is unpacked from a stream, up to where it is damaged; `first` is given before it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.first, self._stream = b"", stream
+
+    def read(self, size: int) -> bytes:
+        found, self.first = self.first, b""
+        try:
+            while len(found) < size and (more := self._stream.read(size - len(found))):
+                found += more
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile):
+            return found
+        return found
 
 
 def decoded(

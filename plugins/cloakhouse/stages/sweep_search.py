@@ -83,6 +83,12 @@ class Search:
         with self._readable(place):
             self._raw(place, local, without)
 
+    def unread(self, root: Path, fault: OSError) -> None:
+        """Count a folder below `root` that the system doesn't let be listed; one that was removed meanwhile is none."""
+        if not isinstance(fault, FileNotFoundError):
+            within = Path(str(fault.filename)).relative_to(root).parts
+            self._unopened["/".join(within[:1]) or ROOT, "/".join(within[1:]), UNREADABLE, ""] += 1
+
     def column(self, place: Place, values: pa.Array, without: frozenset[str] = frozenset()) -> None:
         """Search a column of text or bytes, value by value."""
         if place[0] in DELIVERED:

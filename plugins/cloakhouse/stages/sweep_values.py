@@ -2,8 +2,8 @@
 
 Every occurrence of a value of 15 bytes or more holds 8 bytes that begin at a multiple of 8, wherever it begins itself,
 and one of 11 bytes or more holds 8 that begin at a multiple of 4. So only these positions are looked at, every eighth
-for tokens and every fourth for text: either the 8 bytes, mixed to a number, are in a table, or no value is there. What
-passes two such tables is looked up, and compared to the byte. Of the windows that a value has the one is taken whose
+where all values are tokens, else every fourth: either the 8 bytes, mixed to a number, are in a table, or no value is
+there. What passes two such tables is looked up, and compared to the byte. Of the windows that a value has the one is taken whose
 bytes the fewest values have: all that end in `@example.com` are told apart by what stands before. Where every window is
 a common one, as of a short name before a long host, every position is looked at.
 
@@ -28,9 +28,9 @@ OF_TOKENS, OF_TEXT, OF_COMMON_TEXT = 8, 4, 1  # bytes between positions that are
 SHORTEST = WINDOW + OF_TEXT - 1  # bytes of a value that can be found anywhere
 COMMON = 32  # values that share their rarest window
 ANYWHERE, NUMBER, WORD, ADDRESS = range(4)  # what may stand beside a value
-_BLOCK = 1 << 18  # bytes looked at in one go, so that what is computed of them stays in the cache
+_BLOCK = 1 << 17  # bytes looked at in one go, so that what is computed of them stays in the cache
 _MIX, _MIX_AGAIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
-_ROOM = 3  # bits: at most an eighth of a table is set
+_ROOM = 5  # bits: at most one in 32 of a table is set
 _BITS = (16, 27)  # of the numbers in tables: 64 kB to 128 MB
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
@@ -82,7 +82,10 @@ class Needles:
         tokens = (kinds == ANYWHERE) & (self.lengths >= WINDOW + OF_TOKENS - 1)
         text = np.flatnonzero(~tokens)
         common = rarest(padded, edges, OF_TEXT, text)[1] > COMMON if len(text) else np.zeros(0, np.bool_)
-        groups = ((OF_TOKENS, np.flatnonzero(tokens)), (OF_TEXT, text[~common]), (OF_COMMON_TEXT, text[common]))
+        every, rare = np.flatnonzero(tokens), text[~common]
+        if len(rare):  # positions are looked at once: what is at every fourth finds tokens, too
+            every, rare = every[:0], np.sort(np.concatenate([every, rare]))
+        groups = ((OF_TOKENS, every), (OF_TEXT, rare), (OF_COMMON_TEXT, text[common]))
         self._groups = [Group(padded, edges, stride, which) for stride, which in groups if len(which)]
 
     def __len__(self) -> int:
@@ -146,12 +149,14 @@ class Group:
 
     def find(self, data: Bytes) -> Iterator[tuple[Indices, Indices]]:
         """Yield (start, value) of what is found, part by part."""
-        last = len(data) - WINDOW + 1
+        last, most = len(data) - WINDOW + 1, _BLOCK // self._stride
+        mixes, rows, marks = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.bool_)
         for first in range(0, last, _BLOCK):
             count = -(-(min(first + _BLOCK, last) - first) // self._stride)
             words = np.ndarray(count, "<u8", data, first, (self._stride,))
-            mixed = words * _MIX
-            passed = np.flatnonzero(self._tables[0].take((mixed >> self._shift).view(np.int64), mode="clip"))
+            mixed = np.multiply(words, _MIX, out=mixes[:count])
+            np.right_shift(mixed, self._shift, out=rows[:count].view(np.uint64))
+            passed = np.flatnonzero(self._tables[0].take(rows[:count], mode="clip", out=marks[:count]))
             if len(passed):
                 again = ((mixed[passed] * _MIX_AGAIN) >> self._shift).view(np.int64)
                 passed = passed[self._tables[1].take(again, mode="clip")]

@@ -18,7 +18,7 @@ from tests.support.processes import in_fork
 from cloakhouse.errors import MissingDependency, StorageError
 from cloakhouse.ledger import database, database_engine
 from cloakhouse.ledger.catalogue import Catalogue
-from cloakhouse.ledger.database_engine import engine_of
+from cloakhouse.ledger.database_engine import emptied, engine_of
 from cloakhouse.ledger.database_faults import storage_fault
 from cloakhouse.ledger.database_url import database_url
 from cloakhouse.ledger.writing import ATTEMPTS, retried
@@ -220,3 +220,15 @@ def test_a_file_of_sqlite_is_for_its_user_alone(tmp_path: Path) -> None:
     path.chmod(0o640)  # as somebody decided
     Catalogue(f"sqlite:///{path}").record_key_fingerprint("root", "f" * 16)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_deleted_from_sqlite_is_in_none_of_its_files(tmp_path: Path) -> None:
+    engine, token = engine_of(database_url(f"sqlite:///{tmp_path / 'control.db'}")), b"somebody's token"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (value BLOB)")
+        connection.execute(sa.text("INSERT INTO kept VALUES (:value)"), [{"value": token}, {"value": b"x" * 9000}])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM kept")
+    emptied(engine)
+    assert not [path.name for path in tmp_path.iterdir() if token in path.read_bytes()]
+    engine.dispose()

@@ -23,10 +23,11 @@ from cloakhouse.ledger.audit import log_of
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.sample import write_feed
 from cloakhouse.stages import pseudonymize, retention
+from cloakhouse.stages.cutting import cut_partition
 from cloakhouse.stages.land import land
 from cloakhouse.stages.retention import Kept, keep
 from cloakhouse.stages.retention_objects import Objects
-from cloakhouse.stages.retention_periods import end_periods
+from cloakhouse.stages.retention_periods import begin, end_periods
 from cloakhouse.stages.retention_plan import State, plan
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.subjects import rights_tokens, rights_uses
@@ -61,11 +62,15 @@ def sound(done: Kept) -> Kept:
     return done
 
 
-def hold(house: House, household: int) -> None:
+def rights_of(house: House, household: int) -> pa.Array:
     column = house.contracts[NAME].column("household_id")
     ensure_roots(house.settings, [use.root for use in rights_uses(column)])
     [person] = rights_tokens(pa.array([household]), column, token_keys(house.settings)).to_pylist()
-    SubjectHolds(house.settings.database).place(pa.array([person], pa.binary(16)), by("ann", "a court asked for it"))
+    return pa.array([person], pa.binary(16))
+
+
+def hold(house: House, household: int) -> None:
+    SubjectHolds(house.settings.database).place(rights_of(house, household), by("ann", "a court asked for it"))
 
 
 def a_household(house: House) -> int:
@@ -287,3 +292,21 @@ def test_one_dataset_that_fails_keeps_no_other_waiting(house: House, monkeypatch
     monkeypatch.undo()
     sound(keep(house.settings, now=after(91)))
     assert data(house, "landing", "customers") == []
+
+
+@pytest.mark.path
+def test_a_file_that_was_cut_outlives_the_month_in_which_it_was_first_written(house: House) -> None:
+    """Its new bytes are of the month of the cut: the first month's key goes with the other files, and it opens."""
+    held, gone = a_household(house), min(_households(house, "2016-12-26") & _households(house, "2017-01-02"))
+    begin(open_ring(house.settings), after(40))
+    persons = rights_of(house, gone)
+    before = house.catalogue.protected(NAME)["2016-12-26"]
+    cut_partition(house.settings, house.contracts[NAME], before, persons, by("ann", "asked for it"))
+    hold(house, held)
+    done = sound(keep(house.settings, now=after(40 + 731)))
+    assert set(house.catalogue.protected(NAME)) == {"2016-12-26"}
+    assert house.catalogue.protected(NAME)["2016-12-26"].manifest != before.manifest
+    ended = [one for one in done.shredded if one.key.startswith("protected/") and one.key.endswith(f"/{NAME}")]
+    assert ended
+    assert all(one.versions == 1 for one in ended)
+    house.store.read(house_entry(house))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
+import os
 import shutil
+import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,6 +123,54 @@ def test_a_value_is_found_in_logs_archives_and_strange_objects(after: Searched) 
     (settings.lake / "synthetic" / "old" / ".part.tmp").write_bytes(b"\0\1" + email.encode() + b"\0")
     found = {(hit.zone, hit.part) for hit in after.sweep().hits}
     assert found == {("airflow", "bytes"), ("tmp", "bytes"), ("synthetic", "bytes")}
+
+
+def test_what_lies_elsewhere_is_searched_where_it_lies(
+    after: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, email = after.house.settings, str(after.master["email"])
+    shutil.move(settings.lake, tmp_path / "disk")
+    settings.lake.symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "synthetic").mkdir(exist_ok=True)
+    (tmp_path / "disk" / "synthetic" / "left.txt").write_text(email)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    left, others = f"{settings.scratch}spark-1", f"{replace(settings, home=tmp_path).scratch}spark-1"
+    for name in (left, others):
+        (settings.temporary() / name).mkdir()
+        (settings.temporary() / name / "part.csv").write_text(email)
+    old, new = (sqlite3.connect(path) for path in (settings.home / "control.db", tmp_path / "elsewhere.db"))
+    with contextlib.closing(old), contextlib.closing(new):
+        old.backup(new)
+    for path in settings.home.glob("control.db*"):
+        path.unlink()
+    moved = replace(settings, database=f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    findings = sweep(moved, after.batch)
+    assert sorted((hit.zone, hit.hits) for hit in findings.hits) == [("home", 1), ("synthetic", 1)]
+    assert findings.searched["database"]["objects"] >= 1
+    assert findings.left_out["links"] == 1
+
+
+def test_folders_that_cannot_be_listed_are_told(after: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, real = after.house.settings.home / "airflow", os.scandir
+    folder.mkdir(exist_ok=True)
+
+    def refusing(path: str) -> object:
+        if str(path) == str(folder):
+            raise PermissionError(13, "no", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert [(one.zone, one.part) for one in after.sweep().unopened] == [("airflow", "unreadable")]
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_archives_in_archives_are_unpacked_or_told(after: Searched, depth: int) -> None:
+    packed = str(after.master["email"]).encode()
+    for _ in range(depth):
+        packed = gzip.compress(packed)
+    (after.house.settings.home / "left.gz").write_bytes(packed)
+    findings = after.sweep()
+    assert (findings.found, len(findings.unopened)) == ((1, 0) if depth == 2 else (0, 1))
 
 
 def test_a_value_that_spans_two_blocks_is_found_once(after: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
