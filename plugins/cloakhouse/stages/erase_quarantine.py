@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cloakhouse.stages.erasure_batch import Batch
 
 COLUMNS = ("reason", "column", "record")
+HEADER = 1 << 16  # bytes read ahead: of a file of which nothing but its header is wanted
 
 
 def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
@@ -99,7 +100,7 @@ def _header(settings: Settings, contract: Contract, partition: ProtectedPartitio
             content = read_manifest(store, delivery.manifest, "delivery")
             target = LandedObject(contract.name, partition.partition, content["object"])
             with opened(store, target, ring) as stream:
-                return header_of(plaintext(stream, _feed(contract)), _feed(contract))
+                return header_of(plaintext(stream, _feed(contract), HEADER), _feed(contract))
     return b""
 
 

@@ -23,10 +23,10 @@ LEVEL = 6  # of gzip
 GZIP = 31  # as zlib calls its format
 
 
-def plaintext(stream: BinaryIO, feed: Feed) -> BinaryIO:
-    """Return the lines of a landed file, decompressed where the feed is."""
+def plaintext(stream: BinaryIO, feed: Feed, ahead: int = BLOCK) -> BinaryIO:
+    """Return the lines of a landed file, decompressed where the feed is, read `ahead` by that many bytes."""
     plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if feed.compressed else stream
-    return io.BufferedReader(plain, BLOCK)  # type: ignore[type-var]
+    return io.BufferedReader(plain, ahead)  # type: ignore[type-var]
 
 
 def header_of(plain: BinaryIO, feed: Feed) -> bytes:

@@ -1,7 +1,7 @@
 """The fields of raw lines that may name a person: by column where the line can be read, else whole fields, all of them.
 
-A block is read as a whole where every line of it is one sound record. Where it isn't, it is halved down to a few
-lines, which are looked at one by one (`cloakhouse.stages.odd_lines`).
+A block is read as a whole where every line of it is one sound record. Where it isn't, it is cut at its one line that is
+no UTF-8, else halved, down to a few lines, which are looked at one by one (`cloakhouse.stages.odd_lines`).
 """
 
 from __future__ import annotations
@@ -91,9 +91,11 @@ class RawFields:
                 [(number, fields) for number, (_, fields) in enumerate(lines) if fields],
             )
         else:
-            middle = count // 2
-            yield from self._parts(block, starts[:middle], ends[:middle])
-            yield from self._parts(block, starts[middle:], ends[middle:])
+            broken = _only_broken(text)
+            at = count // 2 if broken is None else int(np.searchsorted(ends - starts[0], broken, side="right"))
+            for part in (slice(at), slice(at, at + (broken is not None)), slice(at + (broken is not None), count)):
+                if len(starts[part]):
+                    yield from self._parts(block, starts[part], ends[part])
 
     def _sound(self, text: bytes, count: int, odd: list[int]) -> tuple[pa.Array, ...] | None:
         """Return the wanted columns when every line is one record, else None.
@@ -149,3 +151,13 @@ class RawFields:
             parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
         return pa.table({name: table.column(name).cast(pa.string()) for name in self.names})
+
+
+def _only_broken(text: bytes) -> int | None:
+    """Return where the one line that isn't UTF-8 breaks off, None when there are several, or none."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as fault:
+        behind = text.find(b"\n", fault.start) + 1
+        return fault.start if not behind or is_utf8(text[behind:]) else None
+    return None

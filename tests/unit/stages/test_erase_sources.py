@@ -7,14 +7,16 @@ import functools
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from tests.support import databases, stores
 from tests.support.acting import by
 from tests.support.crash import die_at
 from tests.support.erasures import requested
@@ -27,6 +29,7 @@ from tests.support.small_feeds import (
     OTHER_WEEK,
     WEEK,
     deliver,
+    delivered,
     email,
     landed,
     loyalty,
@@ -39,10 +42,12 @@ from cloakhouse.errors import ResidencyRefused, StageError, StorageError
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.lake.store.opening import open_store
+from cloakhouse.lake.store.s3_calls import Calls
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.catalogue import Delivery
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.ledger.subject_holds import SubjectHolds
+from cloakhouse.settings import Settings
 from cloakhouse.stages import cut_landed, pseudonymize
 from cloakhouse.stages.cutting import cut_partition
 from cloakhouse.stages.erase_protected import touched
@@ -367,6 +372,43 @@ def killed_at(home: Path, number: int) -> bool:
 @pytest.mark.parametrize("number", [31, 80])
 def test_killed_the_next_call_ends_it(tmp_path: Path, number: int) -> None:
     assert not killed_at(tmp_path / "home", number)
+
+
+@pytest.mark.stores
+def test_on_postgresql_the_same_goes_and_the_same_stays(tmp_path: Path) -> None:
+    with databases.fresh("postgresql", tmp_path) as url:
+        house = delivered(replace(Settings.from_environment({}).with_home(tmp_path / "home"), database=url))
+        batch = batch_of(house, *ERASED)
+        assert erase(house, batch) == erase(house, batch)
+        check_erased(house, batch)
+
+
+@pytest.mark.stores
+def test_an_object_store_that_fails_half_way_leaves_the_next_call_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = delivered(stores.settings_on("moto", tmp_path / "home"))
+    batch = batch_of(house, *ERASED)
+    for calls in (7, 7, 7):
+        with monkeypatch.context() as broken:
+            broken.setattr(Calls, "call", _failing_after(calls))
+            with pytest.raises(StorageError):
+                erase(house, batch)
+    erase(house, batch)
+    check_erased(house, batch)
+
+
+def _failing_after(calls: int) -> Callable[..., Any]:
+    """Return a way to call S3 that fails for good after some calls that change an object."""
+    left, real = [calls], Calls.call
+
+    def call(self: Calls, operation: str, *given: Any, **named: Any) -> Any:
+        left[0] -= operation.startswith(("put_", "delete_", "complete_"))
+        if left[0] < 0:
+            raise StorageError(where="x", expected="x", found="x", not_done="x", remedy="x")
+        return real(self, operation, *given, **named)
+
+    return call
 
 
 @pytest.mark.path
