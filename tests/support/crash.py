@@ -64,11 +64,16 @@ def die_at(number: int, *, before: bool) -> None:
     os.fdopen = lambda handle, mode, buffering=0: _TornStream(real_fdopen(handle, mode, buffering=0), step)  # type: ignore[assignment, misc]
 
 
-def crash_everywhere(prepare: Callable[[], None], work: Callable[[], None], check: Callable[[bool], None]) -> int:
-    """Run `work` in children killed at each step in turn, `check(finished)` after each; return the number of steps."""
-    number = 0
+def crash_everywhere(
+    prepare: Callable[[], None], work: Callable[[], None], check: Callable[[bool], None], every: int = 1
+) -> int:
+    """Run `work` in children killed at each step in turn, `check(finished)` after each; return the number of steps.
+
+    With `every` at each second, third... step, of work whose steps are many and dear to prepare.
+    """
+    number = 1 - every
     while True:
-        number += 1
+        number += every
         ended = []
         for before in (True, False):
             prepare()

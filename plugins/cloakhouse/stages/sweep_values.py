@@ -3,9 +3,9 @@
 Every occurrence of a value of 15 bytes or more holds 8 bytes that begin at a multiple of 8, wherever it begins itself,
 and one of 11 bytes or more holds 8 that begin at a multiple of 4. So only these positions are looked at, every eighth
 where all values are tokens, else every fourth: either the 8 bytes, mixed to a number, are in a table, or no value is
-there. What passes two such tables is looked up, and compared to the byte. Of the windows that a value has the one is taken whose
-bytes the fewest values have: all that end in `@example.com` are told apart by what stands before. Where every window is
-a common one, as of a short name before a long host, every position is looked at.
+there. What passes two such tables is looked up, and compared to the byte. Of the windows that a value has the one is
+taken whose bytes the fewest values have: all that end in `@example.com` are told apart by what stands before. Where
+every window is a common one, as of a short name before a long host, every position is looked at.
 
 A value that names a person counts where it stands as a word: `Anna Berg` isn't in `Johanna Bergmann`, nor is a card
 number in a longer number. Tokens count anywhere.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from tests.support.crash import crash_everywhere
 from tests.support.published import empty_house
 
 from cloakhouse.errors import CloakhouseError, IntegrityError, NotFound, StageError
@@ -128,6 +129,26 @@ def test_killed_before_the_file_stands_the_statement_stays_the_same(
     ref = certify(settings, batch)
     assert count(settings) == before
     assert verify(open_store(settings).read(ref.path), *keys).logged
+
+
+@pytest.mark.path
+def test_killed_at_every_call_the_next_one_certifies_once(
+    settings: Settings, certified: bytes, keys: tuple[PublicKey, PublicKey]
+) -> None:
+    batches = list[Batch]()
+
+    def prepare() -> None:
+        name = f"er-20261122-{len(batches):08x}"
+        batches.append(requested(settings, name))
+        step(settings, name, "sweep", CLEAN.as_dict())
+
+    def check(_finished: bool) -> None:
+        ref = certify(settings, batches[-1])
+        assert count(settings) == before + len(batches)
+        assert verify(open_store(settings).read(ref.path), *keys).logged
+
+    before = count(settings)
+    assert crash_everywhere(prepare, lambda: certify(settings, batches[-1]) and None, check, every=3) > 5
 
 
 def stop(*_: object) -> bytes:
