@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import stores
 from tests.support.contracts import SHIPPED
 
 from cloakhouse.client.place import Place as Reading
@@ -172,3 +173,14 @@ def test_a_region_is_a_name(tmp_path: Path) -> None:
         parse("bao:https://bao.example/transit?region=EU_1")
     given = settings(tmp_path, HERE)
     assert Settings.from_dict(given.for_workers()).region == HERE
+
+
+@pytest.mark.stores
+def test_a_server_is_asked_where_its_bucket_is(tmp_path: Path) -> None:
+    given = replace(settings(tmp_path, THERE), store=stores.moto_uri("lake", region=THERE))
+    residency.check_residency(given, pinned(tmp_path, f"{{landing: [{THERE}]}}"), "landing")
+    assert refused_by(given, "landing", pinned(tmp_path)) == "residency.region"
+    place = {"LocationConstraint": HERE}
+    stores.moto_client().create_bucket(Bucket="elsewhere", CreateBucketConfiguration=place)
+    moved = replace(given, store=stores.moto_uri("lake", "elsewhere", region=THERE))
+    assert refused_by(moved, "landing", pinned(tmp_path, f"{{landing: [{THERE}]}}")) == "residency.region"
