@@ -273,7 +273,7 @@ def test_killed_while_keys_end_no_key_that_is_needed_is_gone_and_the_next_call_e
         work()
         assert next(version.version for version in _key(houses[0]).versions) > 2
 
-    assert crash_everywhere(prepare, work, check, every=3) > 5
+    assert crash_everywhere(prepare, work, check, every=11) > 5
 
 
 @pytest.mark.path
