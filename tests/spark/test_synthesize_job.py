@@ -27,7 +27,7 @@ from cloakhouse.stages.views import read_side
 
 pytestmark = [pytest.mark.spark, pytest.mark.path]
 
-SMALL_PARTS = {"views": "SHARD_ROWS = 700\n", "sampling": "CHUNK_ROWS = 700\n"}
+SMALL_PARTS = {"views": "SHARD_ROWS = 400\n", "sampling": "CHUNK_ROWS = 400\n"}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_job_counts_and_samples_in_parts_what_the_sealed_model_gives_anywher
     assert unlisted(place, content) == set()
     assert states(place) == ["committed"]
 
-    monkeypatch.setattr(sampling, "CHUNK_ROWS", 700)
+    monkeypatch.setattr(sampling, "CHUNK_ROWS", 400)
     again = synthesize(place.settings, place.contracts[PRIVATE])  # here, from the model that the job sealed
     assert again is not None
     local = read_manifest(FolderStore(place.settings.lake), again)
