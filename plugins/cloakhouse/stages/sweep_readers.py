@@ -12,9 +12,11 @@ Whatever can't be opened is told as such, but for files whose keys were destroye
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -42,6 +44,7 @@ from cloakhouse.lake.sums import FileEntry
 BLOCK = 1 << 20  # bytes; larger ones are no longer in the cache when they are searched
 ROWS = 65_536
 DEPTH = 3  # of archives in archives
+ENDS_WITHIN_S = 60  # seconds, once all bytes were read
 LARGEST = 1 << 28  # bytes of an archive in an archive, which is unpacked in memory
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # how gzip, zstd and zip begin
 DESTROYED = "key.destroyed"
@@ -56,6 +59,21 @@ def blocks(stream: BinaryIO, overlap: int) -> Iterator[tuple[np.ndarray, int, bo
         whole = kept + block
         yield np.frombuffer(whole, np.uint8), len(kept), not following
         kept, block = whole[-overlap:], following
+
+
+@contextlib.contextmanager
+def read_elsewhere(file: Path) -> Iterator[BinaryIO]:
+    """Yield the bytes of a file as another process reads them, in order; raises OSError where it can't.
+
+    For files that SQLite may have open here: when this process closes any descriptor of one, the system lets go of
+    SQLite's locks on it. Source: https://www.sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    file.stat()
+    with subprocess.Popen(["cat", "--", str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        assert reader.stdout is not None
+        yield cast(BinaryIO, reader.stdout)
+        if reader.wait(timeout=ENDS_WITHIN_S):
+            raise OSError("another process could not read the file to its end")
 
 
 def layers(stream: BinaryIO, depth: int = DEPTH) -> Iterator[BinaryIO]:

@@ -21,7 +21,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.erasure_worklist import Wanted
 from cloakhouse.stages.signing import trusted_key
 from cloakhouse.stages.sweep_findings import Findings, Hit
-from cloakhouse.stages.sweep_readers import DESTROYED, blocks, decoded, layers, texts
+from cloakhouse.stages.sweep_readers import DESTROYED, blocks, decoded, layers, read_elsewhere, texts
 from cloakhouse.stages.worklist_values import FORMATTED, RIGHTS
 
 Place = tuple[str, str, str, str]  # zone, dataset, part, digest: see `Hit`
@@ -29,6 +29,7 @@ BYTES, ROOT = "bytes", "home"
 UNREADABLE = "unreadable"
 DELIVERED = ("landing", "quarantine")  # zones of plain values: a token in the form of one is somebody's value there
 QUARANTINED = "record"
+DATABASE_SUFFIX = ".db"  # of SQLite's files and, with an ending more, of their journals
 
 
 class Search:
@@ -126,6 +127,10 @@ class Search:
     def _raw(self, place: Place, file: Path, without: frozenset[str]) -> None:
         counted = self._counted(place[0])
         counted["objects"] += 1
+        if DATABASE_SUFFIX in file.name:
+            with read_elsewhere(file) as stream:
+                self.hit(place, self._stream(stream, without, "raw_bytes", counted))
+            return
         with file.open("rb") as stream:
             found = self._stream(stream, without, "raw_bytes", counted)
             stream.seek(0)

@@ -78,13 +78,15 @@ def test_a_policy() -> None:
     }
 
 
-def test_the_shipped_policy_is_sound_and_gives_nobody_plain_identities() -> None:
+def test_the_shipped_policy_is_sound_and_gives_plain_identities_to_the_privacy_officer_alone() -> None:
     settings = Settings.from_environment({})
     policy = load_policy(settings.policy)
-    assert set(policy.roles) == {"platform-engineer", "model-team", "analyst", "auditor", "customer-service"}
+    others = {"platform-engineer", "model-team", "analyst", "auditor", "customer-service"}
+    assert set(policy.roles) == {*others, "privacy-officer"}
     assert not policy.principals
+    assert policy.roles["privacy-officer"].purposes == ("data-subject-rights",)
     rules = [rule for role in policy.roles.values() for rule in role.reads]
-    assert "landing" not in {zone for rule in rules for zone in rule.zones}
+    assert "landing" not in {zone for name in others for rule in policy.roles[name].reads for zone in rule.zones}
     names = {d for rule in rules for d in rule.datasets if d != "*"}
     assert names <= set(load_contracts(settings.contracts))
 

@@ -8,6 +8,9 @@ import gzip
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from cloakhouse.stages.erasure_batch import Batch, write_list
 from cloakhouse.stages.erasure_worklist import collect, drop
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.sweep import Findings, require_clean, sweep
+from cloakhouse.stages.sweep_readers import read_elsewhere
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.stages.worklist_values import SCHEMA, VALUE, deliveries, others_have, parsed
 from cloakhouse.tokens.subjects import rights_tokens, rights_uses
@@ -236,3 +240,28 @@ def test_without_its_worklist_a_search_is_refused_and_dropping_is_repeatable(aft
     with pytest.raises(StageError) as refused:
         after.sweep()
     assert refused.value.code == "stage.worklist"
+
+
+def test_a_search_lets_no_lock_of_sqlite_go(tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as here:
+        here.execute("CREATE TABLE t (a)")
+        here.execute("BEGIN IMMEDIATE")
+        with read_elsewhere(file) as stream:
+            assert stream.read() == file_bytes(file)
+        assert locked_for_others(file)
+        here.execute("ROLLBACK")
+    with pytest.raises(FileNotFoundError), read_elsewhere(tmp_path / "none.db"):
+        pass
+
+
+def file_bytes(file: Path) -> bytes:
+    """Return the bytes of a file, read by another process."""
+    return subprocess.run(["cat", str(file)], check=True, capture_output=True).stdout
+
+
+def locked_for_others(file: Path) -> bool:
+    """Return whether another process is kept from writing to a SQLite database."""
+    code = f"import sqlite3; sqlite3.connect({str(file)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    return b"database is locked" in ended.stderr
