@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.airflow.conftest import Console, free_port, until
 from tests.support.approvals import DATASET, asking_house, evidence
+from tests.support.elsewhere import bytes_of
 from tests.support.published import PublishedHouse
 
 from cloakhouse.flow.console import running, wait_until_ready
@@ -247,7 +248,7 @@ def test_what_is_typed_freely_is_refused_and_gets_into_no_log(asking: Asking) ->
     texts = [p.read_bytes() for p in (home / "airflow" / "logs").rglob("*") if p.is_file()]
     assert texts
     assert not any(SECRET.encode() in text for text in texts)
-    assert SECRET.encode() not in (home / "control.db").read_bytes()
+    assert SECRET.encode() not in bytes_of(home / "control.db")
 
 
 def test_marking_the_question_as_answered_publishes_nothing(asking: Asking) -> None:

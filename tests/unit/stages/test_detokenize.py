@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.support.crash import limit_file_size
+from tests.support.elsewhere import bytes_of
 from tests.support.house import House, protected
 from tests.support.principals import (
     EMAIL,
@@ -337,7 +338,7 @@ def test_no_value_token_or_key_is_in_the_database(house: House, ann: Settings) -
     ask(house, ann, tokens)
     [use] = uses(house.contracts["customers"].column("email"), "")
     key = token_keys(house.settings).key(use).reveal()
-    stored = b"".join(path.read_bytes() for path in house.settings.home.glob("control.db*"))
+    stored = b"".join(bytes_of(path) for path in house.settings.home.glob("control.db*"))
     secrets = [b"anna@", b"bert@", key, key.hex().encode(), *(t.encode() for t in tokens if t)]
     assert b"customers.email" in stored
     assert not [secret for secret in secrets if secret in stored]

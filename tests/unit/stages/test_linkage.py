@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.support.elsewhere import bytes_of
 from tests.support.house import SUBJECT, House, protected
 from tests.support.principals import REASON, add_members, events, outcomes, principal, protected_column
 from tests.support.processes import in_fork
@@ -417,6 +418,6 @@ def test_no_token_or_key_is_in_the_database(house: House, ann: Settings, tmp_pat
     secrets = [keys.key(KeyUse.layer("customer", p)).reveal() for p in ("marketing", "analytics")]
     shown = content.split()[1:] + [t.encode() for t in hexed(TOKENS)]
     binary = [from_hex(pa.array([t.decode()]))[0].as_py() for t in shown]
-    stored = b"".join(path.read_bytes() for path in house.settings.home.glob("control.db*"))
+    stored = b"".join(bytes_of(path) for path in house.settings.home.glob("control.db*"))
     assert b"customer: marketing to analytics" in stored
     assert not [s for s in (*secrets, *shown, *binary, *(s.hex().encode() for s in secrets)) if s in stored]

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pytest
 import sqlalchemy as sa
 from tests.support import house as houses
+from tests.support.elsewhere import bytes_of
 from tests.support.house import House
 
 from cloakhouse.contracts.model import ColumnClass
@@ -248,16 +249,11 @@ def test_a_search_lets_no_lock_of_sqlite_go(tmp_path: Path) -> None:
         here.execute("CREATE TABLE t (a)")
         here.execute("BEGIN IMMEDIATE")
         with read_elsewhere(file) as stream:
-            assert stream.read() == file_bytes(file)
+            assert stream.read() == bytes_of(file)
         assert locked_for_others(file)
         here.execute("ROLLBACK")
     with pytest.raises(FileNotFoundError), read_elsewhere(tmp_path / "none.db"):
         pass
-
-
-def file_bytes(file: Path) -> bytes:
-    """Return the bytes of a file, read by another process."""
-    return subprocess.run(["cat", str(file)], check=True, capture_output=True).stdout
 
 
 def locked_for_others(file: Path) -> bool:

@@ -1,0 +1,14 @@
+"""Reading files that SQLite may have open in this process: closing a descriptor of one would let SQLite's locks go.
+
+Source: https://www.sqlite.org/howtocorrupt.html, section 2.2.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return the content of a file, as another process reads it."""
+    return subprocess.run(["cat", "--", str(path)], check=True, capture_output=True).stdout
