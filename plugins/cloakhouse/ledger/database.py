@@ -70,7 +70,9 @@ protected_partition = sa.Table(
     sa.Column("manifest_sha256", _name(64), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("withheld", sa.BigInteger, nullable=False, server_default="0"),  # rows of persons who don't allow the use
-    sa.Column("rights", _name(64), nullable=False, server_default=""),  # what consents and erasures it was made under
+    sa.Column(
+        "rights", _name(64), nullable=False, server_default=sa.text("''")
+    ),  # what consents and erasures it was made under
     sa.Column("expired_at", sa.DateTime(timezone=True)),  # its files are gone; it is not made again
 )
 
@@ -314,8 +316,8 @@ erasure = sa.Table(  # a batch of persons to be erased
     sa.Column("request_sha256", _name(64), nullable=False),
     sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("ended_at", sa.DateTime(timezone=True)),
-    sa.Column("certificate_path", sa.Text, nullable=False, server_default=""),
-    sa.Column("certificate_sha256", _name(64), nullable=False, server_default=""),
+    sa.Column("certificate_path", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("certificate_sha256", _name(64), nullable=False, server_default=sa.text("''")),
 )
 
 erasure_step = sa.Table(  # what of an erasure is done: each step once, with what it found and did

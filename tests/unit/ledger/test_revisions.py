@@ -36,8 +36,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -76,10 +76,10 @@ def newer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """This version, with one step more than it has."""
     scripts = tmp_path / "ledger" / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0003_next.py").write_text(NEXT)
+    (scripts / "versions" / "0004_next.py").write_text(NEXT)
     monkeypatch.setattr(revisions, "files", lambda _: tmp_path / "ledger")
-    monkeypatch.setattr(revisions, "KNOWN", (*KNOWN, "0003"))
-    monkeypatch.setattr(revisions, "HEAD", "0003")
+    monkeypatch.setattr(revisions, "KNOWN", (*KNOWN, "0004"))
+    monkeypatch.setattr(revisions, "HEAD", "0004")
     return scripts
 
 
@@ -162,12 +162,12 @@ def test_an_older_revision_is_upgraded_on_sqlite_and_the_operators_on_postgresql
     if url.startswith("postgresql"):
         with pytest.raises(ConfigurationError) as refusal:
             Catalogue(url)
-        assert (refusal.value.expected, refusal.value.found) == ("its tables at revision 0003", "revision 0002")
+        assert (refusal.value.expected, refusal.value.found) == ("its tables at revision 0004", "revision 0003")
         assert "`cloakhouse database upgrade`" in refusal.value.remedy
-        assert upgrade(engine(url)) == "0002"
+        assert upgrade(engine(url)) == "0003"
     assert Catalogue(url).key_fingerprint("root") == "f" * 16
-    assert revision(url) == "0003"
-    assert upgrade(engine(url)) == "0003"
+    assert revision(url) == "0004"
+    assert upgrade(engine(url)) == "0004"
     assert "another" in tables(url)
     with pytest.MonkeyPatch.context() as before:
         before.setattr(revisions, "KNOWN", KNOWN)

@@ -24,6 +24,7 @@ from cloakhouse.keys.service import open_ring
 from cloakhouse.lake.coverage import coverage
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.settings import Settings
+from cloakhouse.stages.consent_feed import feed_register
 from cloakhouse.stages.land import land
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.synthesize import synthesize
@@ -60,6 +61,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
         with Watch(sweep, [rclone().bucket / PREFIX, home], skip=[settings.inbox]) as watch:
             for name in ("customers", "transactions"):
                 land(settings, house.contracts[name])
+                feed_register(settings)
                 house.protect(name)
                 validate_protected(settings, house.contracts[name])
             manifest = synthesize(settings, house.contracts[SYNTHETIC])

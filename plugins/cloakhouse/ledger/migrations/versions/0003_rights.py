@@ -29,7 +29,7 @@ def upgrade() -> None:
     """Make the tables, and the columns of deliveries and partitions."""
     op.add_column("delivery", moment("expired_at", known=False))
     op.add_column("protected_partition", sa.Column("withheld", sa.BigInteger(), nullable=False, server_default="0"))
-    op.add_column("protected_partition", sa.Column("rights", name(64), nullable=False, server_default=""))
+    op.add_column("protected_partition", sa.Column("rights", name(64), nullable=False, server_default=sa.text("''")))
     op.add_column("protected_partition", moment("expired_at", known=False))
     _consents()
     _erasures()
@@ -98,8 +98,8 @@ def _erasures() -> None:
         sa.Column("request_sha256", name(64), nullable=False),
         moment("requested_at"),
         moment("ended_at", known=False),
-        sa.Column("certificate_path", sa.Text(), nullable=False, server_default=""),
-        sa.Column("certificate_sha256", name(64), nullable=False, server_default=""),
+        sa.Column("certificate_path", sa.Text(), nullable=False, server_default=sa.text("''")),
+        sa.Column("certificate_sha256", name(64), nullable=False, server_default=sa.text("''")),
         sa.PrimaryKeyConstraint("batch", name=op.f("pk_erasure")),
     )
     op.create_table(
