@@ -82,7 +82,7 @@ def test_a_backfill_takes_its_week_again_and_changes_nothing_else(console: Conso
 
 
 def test_a_viewer_can_look_and_not_run(console: Console) -> None:
-    assert console.call("GET", "/api/v2/dags", user="auditor")["total_entries"] == 13
+    assert console.call("GET", "/api/v2/dags", user="auditor")["total_entries"] == 15
     with pytest.raises(urllib.error.HTTPError) as refusal:
         console.call("POST", "/api/v2/dags/protect_products/dagRuns", {"logical_date": None}, user="auditor")
     assert refusal.value.code == 403
