@@ -24,6 +24,7 @@ from cloakhouse.lake.coverage import coverage
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access import revoke_grants, shred_class
+from cloakhouse.stages.consent_feed import feed_register
 from cloakhouse.stages.detokenize import detokenize
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.land import land
@@ -41,6 +42,7 @@ def test_the_path_over_this_service(name: str, tmp_path: Path) -> None:
     house = House(settings)
     write_feed(settings.inbox, weeks=range(1, 2), wanted=lambda file: file.startswith("customers"))
     assert land(settings, house.contracts["customers"]).landed == 1
+    feed_register(settings)
     house.protect("customers")
     validate_protected(settings, house.contracts["customers"])
 

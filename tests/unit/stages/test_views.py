@@ -31,7 +31,7 @@ from cloakhouse.lake import parquet
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.lake.store.folder import FolderStore
-from cloakhouse.stages import views
+from cloakhouse.stages import view_rights, views
 from cloakhouse.stages.sources import current_partitions, file_entries
 from cloakhouse.stages.synthesize import synthesize
 from cloakhouse.stages.views import ShardFiles, Side, Views, read_side, unit_numbers, write_views
@@ -183,7 +183,7 @@ def test_lines_are_read_and_written_a_partition_at_a_time(place: House, monkeypa
                 del table
                 peaks.append(pa.total_allocated_bytes() - before)
 
-    monkeypatch.setattr(views, "read_partitions", reading)
+    monkeypatch.setattr(view_rights, "read_partitions", reading)
     size = partition(0).nbytes
     found = written(place, contract, "views/lines_private/large")
     assert found.training.rows + found.holdout.rows == count * rows
@@ -235,7 +235,7 @@ def test_other_households_decide_nothing_in_a_private_view(place: House, monkeyp
     """A household's rows are the same, and on the same side, when half of all other households are not there."""
     contract = place.contracts[PRIVATE]
     whole = written(place, contract, "views/x/whole")
-    real = views.read_partitions
+    real = view_rights.read_partitions
 
     def fewer(settings: Any, store: Any, partitions: Any, columns: Any = None) -> Iterator[pa.Table]:
         for table in real(settings, store, partitions, columns):
@@ -244,7 +244,7 @@ def test_other_households_decide_nothing_in_a_private_view(place: House, monkeyp
                 table = table.filter(pa.array(odd))
             yield table
 
-    monkeypatch.setattr(views, "read_partitions", fewer)
+    monkeypatch.setattr(view_rights, "read_partitions", fewer)
     monkeypatch.setattr(views, "_require_units", lambda *_: None)
     half = written(place, contract, "views/x/half")
     assert 0.3 < half.training.units / whole.training.units < 0.7
