@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
+from tests.support.elsewhere import copied
 
 from cloakhouse.contracts.model import ColumnClass
 from cloakhouse.errors import CloakhouseError
@@ -74,7 +74,7 @@ class AccessHouse:
 
     def copy(self, folder: Path) -> AccessHouse:
         """Return a copy of everything below `folder`."""
-        shutil.copytree(self.settings.home.parent, folder, dirs_exist_ok=True)
+        copied(self.settings.home.parent, folder)
         moved = self.settings.with_home(folder / "home")
         return AccessHouse(replace(moved, policy=folder / "access.yaml"))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.databases import copy_of_home
+from tests.support.elsewhere import copied
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
@@ -87,7 +88,7 @@ class House:
     def copy(self, home: Path) -> House:
         """Return this installation as it is now, copied to `home`, with contracts and suites of its own."""
         gc.collect()  # an engine that is let go while files are copied takes its -shm file along
-        shutil.copytree(self.settings.home, home, dirs_exist_ok=True)
+        copied(self.settings.home, home)
         for name in ("contracts", "expectations"):
             if not (home / name).exists():
                 shutil.copytree(getattr(self.settings, name), home / name)
