@@ -54,7 +54,9 @@ def test_the_manifest_pins_the_sources_and_the_rows_are_of_the_contract() -> Non
         assert entry.path.startswith("views/")
         assert len(set(rows.column(UNIT).to_pylist())) == content[part]["units"]
     units = content["training"]["units"] + content["holdout"]["units"]
-    assert 0.35 < content["holdout"]["units"] / units < 0.45
+    assert contract.synthesis is not None
+    spread = 0.07  # five standard deviations of the share of some 1,400 units, whose tokens differ in each installation
+    assert abs(content["holdout"]["units"] / units - contract.synthesis.holdout_share) < spread
     assert content["engine"]["seed"] == 2017
 
 
