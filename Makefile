@@ -73,11 +73,24 @@ requirements: install  ## compile requirements.txt from pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
+INFRA_STAMP := .venv-infra/.installed
+
+$(INFRA_STAMP): infra/checks/requirements.txt infra/checks/constraints.txt
+	@test -x .venv-infra/bin/python || $(PYTHON) -m venv .venv-infra
+	@echo "installing the tools of infra/checks into .venv-infra (a minute or two)"
+	@timeout 300 .venv-infra/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r infra/checks/requirements.txt -c infra/checks/constraints.txt
+	@touch $@
+
+.PHONY: check-infra
+check-infra: $(INFRA_STAMP)  ## check infra/: Terraform and what else is described there; CHECK=name takes one
+	@sh infra/checks/run.sh $(CHECK)
+
 clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
 	rm -rf var docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
-distclean: clean  ## clean, and remove .venv
-	rm -rf $(VENV)
+distclean: clean  ## clean, and remove .venv and .venv-infra
+	rm -rf $(VENV) .venv-infra
 
 .PHONY: docs
 docs: install  ## write docs/treatments.md
