@@ -30,21 +30,28 @@ FEED = (
 @click.command()
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into.")
 @feed_options
+@click.option("--times", type=int, default=1, show_default=True, help="So many times as many people, for load tests.")
+@click.option("--one-store", type=float, default=0.0, help="Share of all lines that one store has (0.5 is half).")
 @output_option
-def sample(out: Path, weeks: str | None, seed: int, output: str) -> None:
+def sample(out: Path, weeks: str | None, seed: int, times: int, one_store: float, output: str) -> None:
     """Write a till feed to try the platform on.
 
     Its receipts are real, its people are generated.
     """
-    from cloakhouse.sample import ABOUT_NAME, write_feed
+    from cloakhouse.sample import ABOUT_NAME, Growth, write_feed, write_scaled_feed
 
-    summary = write_feed(out, weeks=chosen_weeks(weeks), seed=seed, progress=_progress)
+    chosen, grown = chosen_weeks(weeks), times != 1 or one_store
+    if not grown:
+        summary = write_feed(out, weeks=chosen, seed=seed, progress=_progress)
+    else:
+        summary = write_scaled_feed(out, Growth(times, one_store), weeks=chosen, seed=seed, progress=_progress)
     found = _by_dataset(summary)
     if output == "json":
         show.write_json(found)
     else:
         show.write_table(FEED, found)
-    show.note(f"which columns are real and which generated: {out / ABOUT_NAME}")
+    if not grown:
+        show.note(f"which columns are real and which generated: {out / ABOUT_NAME}")
 
 
 @click.command()

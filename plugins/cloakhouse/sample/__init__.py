@@ -40,6 +40,7 @@ from cloakhouse.sample.columns import (
 )
 from cloakhouse.sample.faults import BAD_CUSTOMER_ROWS, BAD_ROWS_PER_WEEK
 from cloakhouse.sample.feed import FeedFile, FeedSummary, write_feed
+from cloakhouse.sample.scaled import Growth, write_scaled_feed
 from cloakhouse.sample.weeks import ALL_WEEKS, parse_weeks, week_start
 
 __all__ = [
@@ -53,10 +54,12 @@ __all__ = [
     "UNDECLARED_COLUMNS",
     "FeedFile",
     "FeedSummary",
+    "Growth",
     "describe_feed",
     "is_luhn_valid",
     "luhn_check_digit",
     "parse_weeks",
     "week_start",
     "write_feed",
+    "write_scaled_feed",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from cloakhouse.errors import StorageError
 
@@ -23,11 +24,22 @@ def write_whole(path: Path, content: bytes) -> int:
     A reader sees the old file or the new one, never a part. Raises StorageError if the file system refuses;
     the temporary file is then removed.
     """
+    with writing_whole(path) as stream:
+        stream.write(content)
+    return len(content)
+
+
+@contextmanager
+def writing_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a stream whose bytes become the file `path` when the block ends well; as `write_whole` does it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write_through(temporary, content)  # 1
+            with temporary.open("xb") as stream:  # 1
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
             temporary.replace(path)  # 2
         finally:
             temporary.unlink(missing_ok=True)
@@ -35,24 +47,16 @@ def write_whole(path: Path, content: bytes) -> int:
     except OSError as refusal:
         raise StorageError(
             where=str(path),
-            expected=f"room and permission for a file of {len(content)} bytes",
+            expected="room and permission for the file",
             found=f"{type(refusal).__name__}: {refusal.strerror}",
             not_done="the file is not safely in place",
             remedy="make room or grant the permission, then write the feed again",
         ) from refusal
-    return len(content)
 
 
 def compress(chunks: Iterable[bytes]) -> bytes:
     """Return `chunks` as one gzip member (RFC 1952) with neither a name nor a time in its header."""
     return gzip.compress(b"".join(chunks), GZIP_LEVEL, mtime=0)
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -45,6 +45,8 @@ _NOTES: Final = (
     "Complained about the queue at the deli counter",
 )
 _NOTE_SHARE: Final = 0.3
+HOUSEHOLD_STEP: Final = 10_000  # in a grown feed, how far apart copies of one household are; real ids end at 2,500
+_MAILBOXES: Final = 9_000
 _STRANGERS: Final = 2  # people of no household, for the bad rows
 _STREAM: Final = 303
 
@@ -66,7 +68,7 @@ def _customers(cards: CardBook, seed: int, rng: np.random.Generator) -> Iterator
     own_cards = [*cards.cards[:, 0].tolist(), *cards.spare.tolist()]
     numbers = _unique_numbers(len(ids), rng)
     for household, card, (mailbox, line, loyalty) in zip(ids, own_cards, numbers, strict=True):
-        real = known.get(household, unknown)
+        real = known.get(household % HOUSEHOLD_STEP, unknown)
         row: dict[str, object] = {"household_id": household, "card_number": str(card), **real}
         row |= _identity(fakers, mailbox, rng)
         row |= {"phone": _phone(line), "loyalty_card": str(loyalty)}
@@ -113,9 +115,13 @@ def _fakers(seed: int) -> dict[str, Faker]:
 
 
 def _unique_numbers(count: int, rng: np.random.Generator) -> list[list[int]]:
-    """Return `count` triples without repeats: mailbox suffix, telephone line, loyalty card (12 digits)."""
-    mailboxes = 1_000 + rng.choice(9_000, size=count, replace=False)
-    lines = rng.choice(len(_AREA_CODES) * 100, size=count, replace=False)
+    """Return `count` triples: mailbox suffix, telephone line, loyalty card (12 digits).
+
+    None repeats, but for telephone lines where there are more people than fictional ones.
+    """
+    mailboxes = 1_000 + rng.choice(_MAILBOXES if count <= _MAILBOXES else 10 * count, size=count, replace=False)
+    fictional = len(_AREA_CODES) * 100
+    lines = rng.choice(fictional, size=count, replace=count > fictional)
     loyalty = 10**11 + rng.choice(9 * 10**11, size=count, replace=False)
     triples: list[list[int]] = np.stack([mailboxes, lines, loyalty], axis=1).tolist()
     return triples

@@ -29,8 +29,17 @@ def week_of_receipts(receipts: pa.Table, week: int, cards: CardBook, seed: int) 
 
     rng = np.random.default_rng([seed, _STREAM, week])
     real = receipts.filter(pc.equal(receipts["week"], week))
-    whole = _with_tenders(real, cards, rng).select(list(TRANSACTION_COLUMNS))
-    return [_header(TRANSACTION_COLUMNS), *spoil_receipts(_csv_lines(whole), rng)]
+    return [receipt_header(), *spoil_receipts(receipt_lines(real, cards, rng), rng)]
+
+
+def receipt_header() -> bytes:
+    """Return the first CSV line of a file of receipts."""
+    return _header(TRANSACTION_COLUMNS)
+
+
+def receipt_lines(real: pa.Table, cards: CardBook, rng: np.random.Generator) -> list[bytes]:
+    """Return a CSV line for each row of `real`, with a card of `cards` and a cashier for each basket."""
+    return _csv_lines(_with_tenders(real, cards, rng).select(list(TRANSACTION_COLUMNS)))
 
 
 def product_list() -> list[bytes]:
