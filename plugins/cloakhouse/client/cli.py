@@ -29,6 +29,7 @@ from cloakhouse.client import (
     holding,
     keys,
     log_exporting,
+    metrics_cli,
     querying,
     reading,
     reporting,
@@ -109,6 +110,7 @@ for command in (
     querying.query,
     database.database,
     doctor.doctor,
+    metrics_cli.metrics,
     completion.completion,
 ):
     cli.add_command(command)

@@ -1,7 +1,8 @@
 """The console as a web app. It is mounted in Airflow (plugins/auditor_console.py) or stands alone (`session`).
 
-Every route but those of static files is behind one dependency of the whole app: it asks the gate who it is, and lets
-nobody through to a route that doesn't name what it shows (`access.needs`). An address that leads nowhere asks the same.
+Every route but those of static files and of metrics is behind one dependency of the whole app: it asks the gate who it
+is, and lets nobody through to a route that doesn't name what it shows (`access.needs`). An address that leads nowhere
+asks the same. Metrics have a token of their own (`cloakhouse.console.metrics`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi.responses import Response
 
 from cloakhouse.console import (
     answers,
+    metrics,
     routes_alerts,
     routes_control,
     routes_data,
@@ -70,6 +72,7 @@ def create_app(settings: Settings, gate: Gate, entrance: Callable[[Request], Res
 
     if entrance is not None:
         app.get("/enter")(entrance)
+    app.include_router(metrics.router(house))  # for a program with a token of its own: no person's role opens it
     app.include_router(guarded)
     answers.install(app, pages, gate)
     return app
