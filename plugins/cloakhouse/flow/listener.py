@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from airflow.listeners import hookimpl
 
 from cloakhouse.errors import CloakhouseError
+from cloakhouse.flow import task_cost
 
 QUIET = "forward_audit"
 RUN_FAILED, TASK_FAILED = "run.failed", "task.failed"
@@ -53,6 +54,12 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     """Record that a run failed."""
     _run(dag_run, "failed", RUN_FAILED)
+
+
+@_hook
+def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
+    """Note how much CPU time the task's process has used before; nothing is recorded."""
+    task_cost.begin(task_instance)
 
 
 @_hook
@@ -113,6 +120,7 @@ def _task(previous: Any, instance: Any, state: str, code: str = "") -> None:
         facts["set_by"] = "a person"
     if type(instance.map_index) is int and instance.map_index >= 0:
         facts["map_index"] = instance.map_index
+    facts |= task_cost.facts(instance)
     _record("task", "", dag=instance.dag_id, run=instance.run_id, task=instance.task_id, code=code, facts=facts)
 
 
@@ -126,13 +134,13 @@ def _record(
     task: str = "",
     code: str = "",
 ) -> None:
+    from cloakhouse.flow import engines
     from cloakhouse.ledger.audit import AuditLog
     from cloakhouse.ledger.audit_event import ALLOWED, FAILED, Event
     from cloakhouse.ledger.run_names import name_of, run_name
-    from cloakhouse.settings import Settings
 
     try:
-        settings = Settings.from_environment()
+        settings = engines.settings()
         event = Event(
             "platform",
             action,
