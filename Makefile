@@ -41,6 +41,7 @@ test-path: system install  ## the tests that run the whole path: its scheduler, 
 	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m path
 
 test-stores: system install  ## the tests on PostgreSQL and S3 servers, and of a client without Airflow and Spark
+	infra/get-prometheus.sh
 	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m stores
 
 test-console: system install  ## the tests that look at pages in a real Chromium, and at the console in a real Airflow
