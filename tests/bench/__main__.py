@@ -13,10 +13,12 @@
 11. the audit log: appending from 8 processes, verifying a million entries;
 12. pages of the console with a thousand datasets and a million events;
 13. consent: pseudonymizing a week with and without asking whose rows may be used;
-14. the closing search of an erasure: raw bytes, CSV and Parquet columns, decoding told apart.
+14. the closing search of an erasure: raw bytes, CSV and Parquet columns, decoding told apart;
+15. every stage on a cluster as the feed grows 10 times, on one and two executors.
 
 Nothing here passes or fails: machines differ. `--only NAME` takes some of them, `--weeks A-B` narrows the first, and
-`--large` adds a Spark job over 100 million rows, 50 million sampled rows, and the collection of 100,000 files.
+`--large` adds a Spark job over 100 million rows, 50 million sampled rows, the collection of 100,000 files, and a feed of
+60 million lines.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from tests.bench import (
     parquet,
     path,
     sampling,
+    scale,
     spark,
     sweep,
     synthesis,
@@ -62,6 +65,7 @@ NAMES = (
     "erasure",
     "consent",
     "sweep",
+    "scale",
 )
 
 
@@ -91,6 +95,7 @@ def main() -> None:
             "sweep": lambda: sweep.measure(root / "sweep"),
             "erasure": lambda: erasure.measure(root / "erasure"),
             "consent": lambda: consent.measure(root),
+            "scale": lambda: scale.measure(root / "scale", large=options.large),
         }
         for name in options.only or NAMES:
             print(works[name](), flush=True)
