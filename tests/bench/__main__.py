@@ -17,8 +17,8 @@
 15. every stage on a cluster as the feed grows 10 times, on one and two executors.
 
 Nothing here passes or fails: machines differ. `--only NAME` takes some of them, `--weeks A-B` narrows the first, and
-`--large` adds a Spark job over 100 million rows, 50 million sampled rows, the collection of 100,000 files, and a feed of
-60 million lines.
+`--large` adds a Spark job over 100 million rows, 50 million sampled rows, the collection of 100,000 files, and a feed
+of 60 million lines.
 """
 
 from __future__ import annotations

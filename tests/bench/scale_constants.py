@@ -8,9 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-NAMES = (
-    "| lines | landing, bytes a line | protected, bytes a line | files | largest manifest | audit entries | key calls |"
-)
+NAMES = "| lines | landing, bytes a line | protected, bytes a line | files | largest manifest | audit log | key calls |"
 
 
 @dataclass(frozen=True)
