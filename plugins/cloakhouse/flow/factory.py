@@ -23,7 +23,6 @@ from cloakhouse.settings import Settings
 
 SCHEDULES = {Period.DAY: "0 0 * * *", Period.WEEK: "0 0 * * 1", Period.SNAPSHOT: "0 0 * * *"}
 DEFAULTS: dict[str, Any] = {
-    "retry_delay": dt.timedelta(seconds=60),
     "execution_timeout": dt.timedelta(hours=4),
 }
 
