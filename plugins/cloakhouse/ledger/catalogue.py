@@ -9,7 +9,7 @@ Each of these steps is an event of the audit log, appended last in its transacti
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import append
 from cloakhouse.ledger.audit_event import Event
 from cloakhouse.ledger.writing import alone, retried, writing
+
+Also = Callable[[sa.Connection], object]
+"""What else a transaction records, before its event: on the connection that it is given."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,12 @@ class Catalogue:
                 code="changed",
             )
 
-    def deliveries(self, dataset: str) -> dict[str, list[Delivery]]:
-        """Return the landed deliveries of `dataset` by partition, oldest revision first."""
+    def deliveries(self, dataset: str, partition: str | None = None) -> dict[str, list[Delivery]]:
+        """Return the landed deliveries of `dataset`, or of one partition, by partition, oldest revision first."""
         table = db.delivery
         query = sa.select(table).where(table.c.dataset == dataset).order_by(table.c.partition, table.c.revision)
+        if partition is not None:
+            query = query.where(table.c.partition == partition)
         found: dict[str, list[Delivery]] = {}
         with self._engine.connect() as connection:
             for row in connection.execute(query):
@@ -131,10 +136,11 @@ class Catalogue:
             append(connection, [events.landed(by, delivery)])
 
     @retried
-    def cut_delivery(self, old: Delivery, new: Delivery, by: Event) -> bool:
+    def cut_delivery(self, old: Delivery, new: Delivery, by: Event, also: Also | None = None) -> bool:
         """Have `new` stand for `old`, the same delivery with fewer rows, or expired; return whether `old` stood.
 
-        `by` is appended as it is. Repeated, nothing changes and nothing is appended.
+        `by` is appended as it is, and `also` is done in the same transaction. Repeated, nothing changes and nothing is
+        appended.
         """
         table = db.delivery
         where = (table.c.dataset == old.dataset) & (table.c.partition == old.partition)
@@ -143,30 +149,39 @@ class Catalogue:
         with alone(self._engine, table.name) as connection:
             changed = connection.execute(sa.update(table).where(where).values(_flat(new))).rowcount > 0
             if changed:
+                if also is not None:
+                    also(connection)
                 append(connection, [by])
             return changed
 
     @retried
-    def cut_partition(self, old: ProtectedPartition, new: ProtectedPartition, by: Event) -> bool:
+    def cut_partition(
+        self, old: ProtectedPartition, new: ProtectedPartition, by: Event, also: Also | None = None
+    ) -> bool:
         """Have `new` stand for `old`, the same partition with fewer rows; return whether `old` stood.
 
-        It stays validated as it was. `by` is appended as it is. Repeated, nothing changes and nothing is appended.
+        It stays validated as it was. `by` is appended as it is, and `also` is done in the same transaction. Repeated,
+        nothing changes and nothing is appended.
         """
         values = {name: value for name, value in _flat(new).items() if name != "validated"}
-        return self._change_partition(old, {**values, "updated_at": _now()}, by)
+        return self._change_partition(old, {**values, "updated_at": _now()}, by, also)
 
     @retried
     def expire_partition(self, partition: ProtectedPartition, by: Event) -> bool:
         """Record that the files of `partition` are not kept any longer; return whether it stood. `by` as above."""
         return self._change_partition(partition, {"expired_at": _now()}, by)
 
-    def _change_partition(self, old: ProtectedPartition, values: Mapping[str, Any], by: Event) -> bool:
+    def _change_partition(
+        self, old: ProtectedPartition, values: Mapping[str, Any], by: Event, also: Also | None = None
+    ) -> bool:
         table = db.protected_partition
         where = (table.c.dataset == old.dataset) & (table.c.partition == old.partition)
         where &= (table.c.manifest_sha256 == old.manifest.sha256) & table.c.expired_at.is_(None)
         with writing(self._engine, table) as connection:
             changed = connection.execute(sa.update(table).where(where).values(values)).rowcount > 0
             if changed:
+                if also is not None:
+                    also(connection)
                 append(connection, [by])
             return changed
 
@@ -177,10 +192,12 @@ class Catalogue:
         with self._engine.connect() as connection:
             return frozenset(connection.execute(query).scalars())
 
-    def protected(self, dataset: str) -> dict[str, ProtectedPartition]:
-        """Return the protected partitions of `dataset` by partition, in order, without those that expired."""
+    def protected(self, dataset: str, partition: str | None = None) -> dict[str, ProtectedPartition]:
+        """Return the protected partitions of `dataset`, or one, by partition, in order, without those that expired."""
         table = db.protected_partition
         where = (table.c.dataset == dataset) & table.c.expired_at.is_(None)
+        if partition is not None:
+            where &= table.c.partition == partition
         query = sa.select(table).where(where).order_by(table.c.partition)
         with self._engine.connect() as connection:
             return {row.partition: _protected(row) for row in connection.execute(query)}

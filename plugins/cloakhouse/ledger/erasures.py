@@ -25,7 +25,7 @@ from cloakhouse.ledger.erasure_model import REQUESTED, Erasure, ErasureState, St
 from cloakhouse.ledger.subject_holds import read_held
 from cloakhouse.ledger.tombstones import RIGHTS_LOCK, insert_tombstones
 from cloakhouse.ledger.version_rows import aware
-from cloakhouse.ledger.writing import alone, retried
+from cloakhouse.ledger.writing import alone, retried, take
 
 _E, _S = db.erasure, db.erasure_step
 DIGEST = "persons_sha256"  # in what was asked for: tells two requests for the same persons from others
@@ -93,6 +93,14 @@ class Erasures:
         with self._engine.connect() as connection:
             return [_step(row) for row in connection.execute(wanted)]
 
+    def within(self, connection: sa.Connection, batch: str, step: str, content: Mapping[str, Any]) -> bool:
+        """Record a step as `done` does, within the transaction of `connection`, which records the event.
+
+        On SQLite it must have begun as a writer. Raises as `done`.
+        """
+        take(connection, RIGHTS_LOCK)
+        return _recorded(connection, batch, step, content)
+
     @retried
     def done(self, batch: str, step: str, content: Mapping[str, Any], by: Event) -> bool:
         """Record that `step` (at most 200 characters) of an open batch is done, and `by`; return whether it wasn't.
@@ -101,19 +109,10 @@ class Erasures:
         was recorded first stands. Raises NotFound, StageError (`stage.erasure-ended`), StorageError.
         """
         with alone(self._engine, RIGHTS_LOCK) as connection:
-            known = connection.execute(sa.select(_S.c.step).where(_S.c.batch == batch, _S.c.step == step)).first()
-            if known is not None:
-                return False
-            found = _get(connection, batch)
-            if found is None:
-                raise _unknown()
-            if found.state is not ErasureState.OPEN:
-                raise _ended(batch)
-            text = json.dumps(dict(content), sort_keys=True)
-            row = {"batch": batch, "step": step, "at": dt.datetime.now(dt.UTC), "content": text}
-            connection.execute(sa.insert(_S).values(row))
-            append(connection, [by])
-            return True
+            fresh = _recorded(connection, batch, step, content)
+            if fresh:
+                append(connection, [by])
+            return fresh
 
     @retried
     def end(self, batch: str, certificate: ManifestRef, by: Event) -> bool:
@@ -132,6 +131,22 @@ class Erasures:
             elif _get(connection, batch) is None:
                 raise _unknown()
             return changed
+
+
+def _recorded(connection: sa.Connection, batch: str, step: str, content: Mapping[str, Any]) -> bool:
+    """Add a step of an open batch; return whether it wasn't there."""
+    known = connection.execute(sa.select(_S.c.step).where(_S.c.batch == batch, _S.c.step == step)).first()
+    if known is not None:
+        return False
+    found = _get(connection, batch)
+    if found is None:
+        raise _unknown()
+    if found.state is not ErasureState.OPEN:
+        raise _ended(batch)
+    text = json.dumps(dict(content), sort_keys=True)
+    row = {"batch": batch, "step": step, "at": dt.datetime.now(dt.UTC), "content": text}
+    connection.execute(sa.insert(_S).values(row))
+    return True
 
 
 def _open_for(connection: sa.Connection, digest: str, persons: pa.Array) -> Erasure | None:

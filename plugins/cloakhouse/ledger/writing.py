@@ -45,9 +45,17 @@ def alone(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(what, 0))))
+        take(connection, what)
         yield connection
+
+
+def take(connection: sa.Connection, what: str) -> None:
+    """Have the transaction of `connection`, which changes something, run beside no other with the same `what`.
+
+    Of several locks each is taken in one order everywhere, that of the audit log last.
+    """
+    if connection.dialect.name != "sqlite":  # which has one writer as it is
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(what, 0))))
 
 
 def retried(work: Callable[P, R]) -> Callable[P, R]:

@@ -8,17 +8,18 @@ Under the dataset's lock, which landing takes, too:
    splits;
 3. a manifest says so: rows, splits and the digest of the cut content. The digest that was delivered stays the identity
    of the delivery: delivered again, it is known;
-4. the control database points to it, with the event, in one transaction;
+4. the control database points to it, with the event and with what the caller notes of the count, in one transaction;
 5. objects in the partition's folder that no delivery lists are deleted: the old one, and what a killed call left.
 
-Killed before 4, the next call starts over; after it, there is nothing to cut, and 5 is done.
+Killed before 4, the next call starts over; after it, there is nothing to cut, and the caller has 5 to do: whoever goes
+on with an erasure does it for every partition, also for those that were cut.
 """
 
 from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -29,7 +30,7 @@ from cloakhouse.errors import IntegrityError
 from cloakhouse.lake.landed import LandedObject, landing, opened
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.ledger.audit_event import Event
-from cloakhouse.ledger.catalogue import Delivery
+from cloakhouse.ledger.catalogue import Also, Delivery
 from cloakhouse.stages.cutting import Tools
 from cloakhouse.stages.landed_lines import LineWriter, header_of, line_blocks, plaintext
 from cloakhouse.stages.raw_fields import RawFields
@@ -43,10 +44,14 @@ FIRST = 64 << 20  # bytes of lines held back until it is known that the file is 
 @dataclass(frozen=True)
 class CutLines:
     """What one call found in a landed file: lines that went, and lines that stay though they name who goes, since they
-    name somebody who is to stay as well."""
+    name somebody who is to stay as well; and whether that was `noted` together with the cut."""
 
     gone: int
     kept: int
+    noted: bool = False
+
+
+Noted = Callable[[CutLines], Also | None]
 
 
 @dataclass
@@ -78,11 +83,12 @@ class LandedCutter:
         self._split_bytes = split_bytes
         self._hold = hold
 
-    def cut(self, delivery: Delivery, batch: str, searched: str = "") -> CutLines:
+    def cut(self, delivery: Delivery, batch: str, searched: str = "", noted: Noted | None = None) -> CutLines:
         """Cut one delivery for `batch` and return what was found.
 
-        `searched`: digest of everybody who was looked for, where these are all who were ever erased; the manifest then
-        notes it, and how many lines were kept.
+        `noted` is told what was found where the delivery's manifest changes, and what it returns is done in the
+        transaction of the cut. `searched`: digest of everybody who was looked for, where these are all who were ever
+        erased; the manifest then notes it, and how many lines were kept.
 
         Raises IntegrityError for a file that was changed, KeyServiceError, AccessRefused, StorageError.
         """
@@ -103,21 +109,10 @@ class LandedCutter:
             folder = f"landing/{delivery.dataset}/{delivery.partition}"
             manifest = write_manifest(self._store, folder, "delivery", body)
             after = replace(delivery, rows=content["rows"], manifest=manifest)
-            self._catalogue.cut_delivery(delivery, after, replace(self._by, count=count.gone))
+            also = noted(CutLines(count.gone, count.kept)) if noted is not None else None
+            stood = self._catalogue.cut_delivery(delivery, after, replace(self._by, count=count.gone), also)
+            return CutLines(count.gone, count.kept, noted=stood and also is not None)
         return CutLines(count.gone, count.kept)
-
-    def remove_unlisted(self, partition: str) -> int:
-        """Delete the objects in a partition's folder that no delivery lists; return how many."""
-        revisions = self._catalogue.deliveries(self._contract.name).get(partition, [])
-        manifests = [read_manifest(self._store, d.manifest, "delivery") for d in revisions if d.expired_at is None]
-        folder, listed = f"landing/{self._contract.name}/{partition}", {content["object"] for content in manifests}
-        count = 0
-        for info in list(self._store.list(folder)):
-            name = info.path.rpartition("/")[2]
-            if name.endswith(".chl") and name not in listed:
-                count += self._store.delete(info.path)
-        self._store.clear_leftovers(folder)
-        return count
 
     def _written(
         self, old: LandedObject, new: LandedObject, *, at_once: bool = False
@@ -156,6 +151,23 @@ class LandedCutter:
             count.gone += int(whose.goes.sum())
             count.kept += whose.kept
             yield without_lines(block, whose.goes) if whose.goes.any() else block
+
+
+def remove_unlisted(tools: Tools, dataset: str, partition: str) -> int:
+    """Delete the objects in a partition's folder that no delivery lists; return how many. The dataset's lock is held.
+
+    Raises IntegrityError, StorageError.
+    """
+    revisions = tools.catalogue.deliveries(dataset, partition).get(partition, [])
+    manifests = [read_manifest(tools.store, d.manifest, "delivery") for d in revisions if d.expired_at is None]
+    folder, listed = f"landing/{dataset}/{partition}", {content["object"] for content in manifests}
+    count = 0
+    for info in list(tools.store.list(folder)):
+        name = info.path.rpartition("/")[2]
+        if name.endswith(".chl") and name not in listed:
+            count += tools.store.delete(info.path)
+    tools.store.clear_leftovers(folder)
+    return count
 
 
 def without_lines(block: bytes, goes: Flags) -> bytes:

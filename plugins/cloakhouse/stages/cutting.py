@@ -4,10 +4,10 @@ Under the lock of the dataset, which landing, pseudonymization and the rewriting
 
 1. the partition is read from the control database as it stands now;
 2. file by file: which rows go is told from the columns that tell alone; a file that holds such rows is written anew
-   beside the old one, the others stay as they are. The caller notes the count before anything of it can be seen, so
-   that it survives a kill;
+   beside the old one, the others stay as they are;
 3. a manifest lists the files, with the digest of the one before, and keeps whatever else that one said;
-4. the control database points to it, with the event, in one transaction: readers see the old or the new, both whole;
+4. the control database points to it, with the event and with what the caller notes of the count, in one transaction:
+   readers see the old or the new, both whole, and a count survives a kill just when its cut does;
 5. whatever lies in the partition's folders and isn't listed is deleted: the old files, what a killed call left half
    done, and what earlier pseudonymizations left there. So no older version of a protected file is kept.
 
@@ -36,7 +36,7 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.ledger.audit_event import Event
 from cloakhouse.ledger.audited_keys import open_ring
-from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
+from cloakhouse.ledger.catalogue import Also, Catalogue, ManifestRef, ProtectedPartition
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.settings import Settings
 from cloakhouse.stages.residency import check_residency
@@ -47,7 +47,8 @@ from cloakhouse.tokens.subjects import rights_uses, tokens_of_rights
 
 LOCK_WAIT_S = 600.0
 FILES, QUARANTINE = "files", "quarantine"
-Noted = Callable[[int], None]
+Noted = Callable[[int], Also | None]
+"""Told how many rows are going; returns what is recorded of it together with the cut."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def cut_partition(
     """Cut the rows of `persons` (rights tokens, fixed_size_binary(16)) out of one protected partition, and publish it.
 
     The caller doesn't hold the dataset's lock. `by` is recorded with the number of rows as its count, when there are
-    any. `noted` is told that number first. Raises ContractError for a contract without a `subject`, IntegrityError,
-    KeyServiceError, AccessRefused, StorageError, ResidencyRefused, StageError (the dataset is busy for ten minutes).
+    any. `noted` is then told that number, and what it returns is done in the transaction of the cut. Raises
+    ContractError for a contract without a `subject`, IntegrityError, KeyServiceError, AccessRefused, StorageError,
+    ResidencyRefused, StageError (the dataset is busy for ten minutes).
     """
     tools = tools or Tools.of(settings, [contract], by.reason)
     column, going = subject_rows(settings, contract, persons, tools.keys)
@@ -135,7 +137,7 @@ def cut_list(
     lock = settings.home / "locks" / f"{contract.name}.lock"
     with locked(lock, LOCK_WAIT_S, f"cutting persons out of {contract.name}"):
         store, catalogue = tools.store, tools.catalogue
-        current = catalogue.protected(contract.name).get(partition.partition)
+        current = catalogue.protected(contract.name, partition.partition).get(partition.partition)
         if current is None:
             return Cut(None, 0, 0, 0)
         content = read_manifest(store, current.manifest, PROTECTED)
@@ -143,9 +145,8 @@ def cut_list(
         before = file_entries(content[name])
         fresh = [cutter.without(entry) for entry in before]
         rows, rewritten = cutter.rows, len({e.path for e in fresh} - {e.path for e in before})
-        if noted is not None:
-            noted(rows)
         if rows:
+            also = noted(rows) if noted is not None else None
             manifest = _written(store, current.manifest, content, name, fresh, cutter.reasons)
             after = replace(
                 current,
@@ -153,7 +154,7 @@ def cut_list(
                 rows=current.rows - rows * (name == FILES),
                 quarantined=current.quarantined - rows * (name == QUARANTINE),
             )
-            catalogue.cut_partition(current, after, replace(by, count=rows))
+            catalogue.cut_partition(current, after, replace(by, count=rows), also)
             current, content = after, read_manifest(store, manifest, PROTECTED)
         return Cut(current, rows, rewritten, _remove_unlisted(store, current, content))
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event
-from cloakhouse.stages.cut_landed import LandedCutter
+from cloakhouse.stages.cut_landed import CutLines, LandedCutter, remove_unlisted
 from cloakhouse.stages.cutting import Tools
 from cloakhouse.stages.erasure_batch import still
 from cloakhouse.stages.raw_subjects import RawSubjects, nobody
@@ -59,17 +60,22 @@ def erase_landed(settings: Settings, batch: Batch) -> dict[str, int]:
     by = event(settings, Action.ERASE, f"erasure {batch.name}", reason=batch.reason, facts={"erasure": batch.name})
     feeds = list(feeds_of_persons(settings))
     tools = Tools.of(settings, feeds, batch.reason)
-    done = {step.step for step in erasures.steps(batch.name)}
+    done, swept = {step.step for step in erasures.steps(batch.name)}, set[tuple[str, str]]()
     for contract in feeds:
         progress = Progress.of("erase", contract.name)
-        kept = _kept(contract, tools)
+        kept = _settled(settings, contract, tools)
         for number, delivery in enumerate(kept, start=1):
             name = f"{LANDED} {contract.name}/{delivery.partition}/{delivery.revision}"
             if name not in done:
                 subjects = recogniser(contract, tools, still(settings, batch, tools.holds), batch.names)
                 told = _told(by, delivery)
-                found = _cut(settings, contract, delivery, subjects, told, tools)
-                erasures.done(batch.name, name, found, replace(told, count=found["lines"]))
+                recording = partial(erasures.within, batch=batch.name, step=name)
+                found, noted = _cut(settings, contract, delivery, subjects, told, tools, recording=recording)
+                if not noted:
+                    erasures.done(batch.name, name, found, replace(told, count=found["lines"]))
+            elif (delivery.partition, contract.name) not in swept:  # of a call that was killed after its cut
+                _sweep(settings, contract, delivery.partition, tools)
+                swept.add((delivery.partition, contract.name))
             progress.step(number, len(kept), "landed files")
     totals = Counter({"files": 0, "cut": 0, "lines": 0, "kept": 0})
     for step in erasures.steps(batch.name):
@@ -98,7 +104,7 @@ def recut_new(settings: Settings) -> dict[str, int]:
         since = requests[0].requested_at
         for delivery in [d for d in _kept(contract, tools) if _to_search(tools, d, digest, since)]:
             subjects = recogniser(contract, tools, going, nobody())
-            found = _cut(settings, contract, delivery, subjects, _told(by, delivery), tools, digest)
+            found, _ = _cut(settings, contract, delivery, subjects, _told(by, delivery), tools, digest)
             totals.update({name: found[name] for name in ("lines", "kept")}, files=1, cut=int(found["lines"] > 0))
     return dict(totals)
 
@@ -120,6 +126,13 @@ def _kept(contract: Contract, tools: Tools) -> list[Delivery]:
     return [delivery for deliveries in revisions for delivery in deliveries if delivery.expired_at is None]
 
 
+def _settled(settings: Settings, contract: Contract, tools: Tools) -> list[Delivery]:
+    """Return the kept deliveries once no landing or pseudonymization is at work that began before the request: what it
+    landed is among them, and what it protected stands in the catalogue."""
+    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
+        return _kept(contract, tools)
+
+
 def _cut(
     settings: Settings,
     contract: Contract,
@@ -128,21 +141,34 @@ def _cut(
     by: Event,
     tools: Tools,
     searched: str = "",
-) -> dict[str, int]:
-    """Cut one delivery as it stands now, under the dataset's lock, and return its lines and kept lines."""
+    recording: Callable[..., object] | None = None,
+) -> tuple[dict[str, int], bool]:
+    """Cut one delivery as it stands now, under the dataset's lock; return its lines and kept lines, and whether
+    `recording` was done, which takes a connection and this `content`."""
     check_residency(settings, contract, "landing")
     with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
-        kept = _kept(contract, tools)
-        current = [d for d in kept if (d.partition, d.revision) == (delivery.partition, delivery.revision)]
+        kept = tools.catalogue.deliveries(contract.name, delivery.partition).get(delivery.partition, [])
+        current = [one for one in kept if one.revision == delivery.revision and one.expired_at is None]
         if not current:
-            return {"lines": 0, "kept": 0}
-        cutter = LandedCutter(contract, subjects, by, tools)
+            return {"lines": 0, "kept": 0}, False
         batch = str(by.facts["erasure"])
-        found = cutter.cut(current[0], batch, searched)
-        cutter.remove_unlisted(delivery.partition)
-        earlier = _manifest(tools, current[0]).get("cut", {})  # of a call that was killed after its cut
+        earlier = _manifest(tools, current[0]).get("cut", {})  # for the same batch, by a version that noted it later
         before = int(earlier["rows"]) if not searched and earlier.get("for") == batch else 0
-    return {"lines": found.gone + before, "kept": found.kept}
+
+        def told(found: CutLines) -> dict[str, int]:
+            return {"lines": found.gone + before, "kept": found.kept}
+
+        noted = None if recording is None else lambda found: partial(recording, content=told(found))
+        cutter = LandedCutter(contract, subjects, by, tools)
+        found = cutter.cut(current[0], batch, searched, noted)
+        remove_unlisted(tools, contract.name, delivery.partition)
+    return told(found), found.noted
+
+
+def _sweep(settings: Settings, contract: Contract, partition: str, tools: Tools) -> None:
+    """Delete what no delivery of a partition lists."""
+    with locked(settings.home / "locks" / f"{contract.name}.lock", LOCK_WAIT_S, f"erasing from {contract.name}"):
+        remove_unlisted(tools, contract.name, partition)
 
 
 def _told(by: Event, delivery: Delivery) -> Event:

@@ -1,7 +1,7 @@
 """Erasing persons from protected partitions, and which partitions held them.
 
 What a partition holds of the persons is a step of the erasure, by the partition and the digest of its manifest,
-recorded before anything is cut: when the files are gone, it alone tells which datasets were made from rows of them
+recorded together with the cut: when the files are gone, it alone tells which datasets were made from rows of them
 (`touched`).
 The step `protected` is the end. Killed anywhere, the next call goes over all partitions again, which costs the reading
 of one column.
@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cloakhouse.ledger.audit_event import Action, Event
-from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
+from cloakhouse.ledger.catalogue import Also, Catalogue, ProtectedPartition
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
@@ -52,7 +52,7 @@ def erase_protected(settings: Settings, batch: Batch) -> dict[str, int]:
         for number, partition in enumerate(partitions, start=1):
             by = told(erasing, PROTECTED, partition)
             step = f"{PROTECTED} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
-            noted = partial(found, erasures, batch, step, by)
+            noted = partial(found, erasures, batch, step)
             cut = cut_partition(settings, contract, partition, still(settings, batch, tools.holds), by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
             progress.step(number, len(partitions), "partitions")
@@ -88,10 +88,9 @@ def told(erasing: Event, zone: str, partition: ProtectedPartition) -> Event:
     return replace(erasing, object=what, dataset=partition.dataset)
 
 
-def found(erasures: Erasures, batch: Batch, step: str, by: Event, rows: int) -> None:
-    """Record what one partition holds of the persons, where it holds anything."""
-    if rows:
-        erasures.done(batch.name, step, {"rows": rows}, replace(by, count=rows))
+def found(erasures: Erasures, batch: Batch, step: str, rows: int) -> Also:
+    """Return what records in the transaction of the cut what one partition held of the persons."""
+    return partial(erasures.within, batch=batch.name, step=step, content={"rows": rows})
 
 
 def ended_with(erasures: Erasures, batch: Batch, zone: str, totals: Counter[str], by: Event) -> dict[str, int]:

@@ -53,7 +53,7 @@ def erase_quarantine(settings: Settings, batch: Batch) -> dict[str, int]:
             by = told(erasing, QUARANTINE, partition)
             step = f"{QUARANTINE} {contract.name}/{partition.partition}/{partition.manifest.sha256[:12]}"
             subjects = recogniser(contract, tools, still(settings, batch, tools.holds), batch.names)
-            noted = partial(found, erasures, batch, step, by)
+            noted = partial(found, erasures, batch, step)
             columns, going = quarantine_rows(settings, contract, partition, subjects, tools)
             cut = cut_list(settings, contract, partition, QUARANTINE, columns, going, by, noted, tools)
             totals.update(rewritten=cut.rewritten, deleted=cut.deleted)
@@ -95,7 +95,7 @@ def _header(settings: Settings, contract: Contract, partition: ProtectedPartitio
         return b""
     ring, catalogue = (tools.ring, tools.catalogue) if tools else (open_ring(settings), Catalogue(settings.database))
     store = open_store(settings)
-    for delivery in catalogue.deliveries(contract.name).get(partition.partition, []):
+    for delivery in catalogue.deliveries(contract.name, partition.partition).get(partition.partition, []):
         if delivery.sha256 == partition.delivery_sha256 and delivery.expired_at is None:
             content = read_manifest(store, delivery.manifest, "delivery")
             target = LandedObject(contract.name, partition.partition, content["object"])

@@ -80,7 +80,8 @@ class RawFields:
     def _parts(self, block: bytes, starts: Any, ends: Any) -> Iterator[tuple[tuple[pa.Array, ...], list[Any]]]:
         count, text = len(starts), block[starts[0] : ends[-1]]
         odd: list[int] = []
-        sound = self._sound(text, count, odd)
+        broken = _only_broken(text) if count > FEW else None  # else looked at first where the parser stops at it
+        sound = self._sound(text, count, odd) if broken is None else None
         if sound is not None:
             yield sound, [(n, self._odd.whole_fields(block[starts[n] : ends[n]])) for n in odd]
         elif count <= FEW:
@@ -91,7 +92,6 @@ class RawFields:
                 [(number, fields) for number, (_, fields) in enumerate(lines) if fields],
             )
         else:
-            broken = _only_broken(text)
             at = count // 2 if broken is None else int(np.searchsorted(ends - starts[0], broken, side="right"))
             for part in (slice(at), slice(at, at + (broken is not None)), slice(at + (broken is not None), count)):
                 if len(starts[part]):
