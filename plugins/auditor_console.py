@@ -9,12 +9,12 @@ from cloakhouse.console.deferred import App, Deferred
 
 
 def console() -> App:
-    """Return the console of the installation that the environment names."""
+    """Return the console of the installation that environment and connections name."""
     from cloakhouse.console.app import create_app
+    from cloakhouse.flow import engines
     from cloakhouse.flow.console_access import AirflowGate
-    from cloakhouse.settings import Settings
 
-    return create_app(Settings.from_environment(), AirflowGate())
+    return create_app(engines.settings(), AirflowGate())
 
 
 class AuditorConsole(AirflowPlugin):

@@ -41,6 +41,8 @@ class Settings:
         cache: folder of copies from an S3 server, encrypted as there (CLOAKHOUSE_CACHE); None is `cache` in `home`.
         cache_bytes: what these copies may take together (CLOAKHOUSE_CACHE_BYTES, default 10 GiB).
         region: where this machine is, for contracts that pin data to regions (CLOAKHOUSE_REGION); empty: not told.
+        airflow_database: URL of the metadata database of the Airflow that the platform starts
+            (CLOAKHOUSE_AIRFLOW_DATABASE); empty is SQLite in `home`. Not shown, not given to workers.
         project: the checkout: holds dags, plugins, spark_jobs, infra.
     """
 
@@ -60,6 +62,7 @@ class Settings:
     cache: Path | None = None
     cache_bytes: int = 10 << 30
     region: str = ""
+    airflow_database: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -71,8 +74,8 @@ class Settings:
             home=home,
             contracts=Path(env.get("CLOAKHOUSE_CONTRACTS") or project / "dags" / "contracts").resolve(),
             expectations=Path(env.get("CLOAKHOUSE_EXPECTATIONS") or project / "expectations").resolve(),
-            keys=_absolute(env.get("CLOAKHOUSE_KEYS") or f"age:{home / 'keystore'}"),
-            database=env.get("CLOAKHOUSE_DATABASE") or f"sqlite:///{home / 'control.db'}",
+            keys=absolute_keys(env.get("CLOAKHOUSE_KEYS") or _default_keys(home)),
+            database=env.get("CLOAKHOUSE_DATABASE") or _default_database(home),
             project=project,
             policy=Path(env.get("CLOAKHOUSE_POLICY") or project / "dags" / "access.yaml").resolve(),
             identity=Path(identity).expanduser().resolve() if (identity := env.get("CLOAKHOUSE_IDENTITY")) else None,
@@ -84,20 +87,21 @@ class Settings:
             cache=Path(cache).expanduser().resolve() if (cache := env.get("CLOAKHOUSE_CACHE")) else None,
             cache_bytes=_whole(CACHE_LIMIT, env.get(CACHE_LIMIT) or str(10 << 30), 0, 1 << 50),
             region=_region(env.get("CLOAKHOUSE_REGION") or ""),
+            airflow_database=env.get("CLOAKHOUSE_AIRFLOW_DATABASE") or "",
         )
 
     def with_home(self, home: Path) -> Settings:
-        """Return the same settings for another home, with its own keystore, control database, lake and cache."""
-        database = f"sqlite:///{home / 'control.db'}"
-        return replace(self, home=home, keys=f"age:{home / 'keystore'}", database=database, store="", cache=None)
+        """Return the same settings for another home, with its own keystore, databases, lake and cache."""
+        keys, database = _default_keys(home), _default_database(home)
+        return replace(self, home=home, keys=keys, database=database, airflow_database="", store="", cache=None)
 
     def as_dict(self) -> dict[str, str]:
         """Return the settings as texts; `from_dict` reads them back."""
         return {key: "" if value is None else str(value) for key, value in asdict(self).items()}
 
     def for_workers(self) -> dict[str, str]:
-        """Return the settings for workers: the database's URL may hold a password, and they don't need it."""
-        return {**self.as_dict(), "database": ""}
+        """Return the settings for workers: a database's URL may hold a password, and they don't need it."""
+        return {**self.as_dict(), "database": "", "airflow_database": ""}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, str]) -> Settings:
@@ -114,12 +118,18 @@ class Settings:
             store=fields["store"],
             cache_bytes=int(fields["cache_bytes"]),
             region=fields["region"],
+            airflow_database=fields["airflow_database"],
             **paths,
         )
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables from which a child process reads the same settings."""
         return {f"CLOAKHOUSE_{VARIABLES.get(key, key.upper())}": value for key, value in self.as_dict().items()}
+
+    def environment_of_airflow(self) -> dict[str, str]:
+        """Return `environment`, with empty variables for defaults: a default is no choice, and a connection may be."""
+        defaults = {"CLOAKHOUSE_KEYS": _default_keys(self.home), "CLOAKHOUSE_DATABASE": _default_database(self.home)}
+        return {name: "" if value == defaults.get(name) else value for name, value in self.environment().items()}
 
     @property
     def rotation_period(self) -> dt.timedelta:
@@ -179,7 +189,15 @@ class Settings:
         return f"cloakhouse-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]}-"
 
 
-def _absolute(keys: str) -> str:
+def _default_keys(home: Path) -> str:
+    return f"age:{home / 'keystore'}"
+
+
+def _default_database(home: Path) -> str:
+    return f"sqlite:///{home / 'control.db'}"
+
+
+def absolute_keys(keys: str) -> str:
     """Return a key service URI that means the same in every working folder."""
     scheme, _, rest = keys.partition(":")
     return f"age:{Path(rest).expanduser().resolve()}" if scheme == "age" and rest else keys

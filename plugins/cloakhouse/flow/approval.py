@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
+from cloakhouse.flow import engines
 from cloakhouse.flow.tasks import explained
 from cloakhouse.ledger.approvals import APPROVED, REJECTION, Approvals
 from cloakhouse.ledger.audit_event import Action, Event
@@ -167,7 +168,7 @@ def form() -> dict[str, Any]:
 
 
 def _settings_and_contract(dataset: str) -> tuple[Settings, Contract]:
-    settings = Settings.from_environment()
+    settings = engines.settings()
     return settings, load_contracts(settings.contracts)[dataset]
 
 

@@ -8,9 +8,9 @@ import logging
 from airflow.sdk.exceptions import AirflowSkipException
 
 from cloakhouse.errors import IntegrityError, StageError
+from cloakhouse.flow import engines
 from cloakhouse.flow.tasks import explained
 from cloakhouse.progress import Progress
-from cloakhouse.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def evaluate_alerts() -> int:
     """Evaluate the rules over the log; return how many alerts are new."""
     from cloakhouse.stages.alerting import evaluate
 
-    return len(evaluate(Settings.from_environment(), dt.datetime.now(dt.UTC)))
+    return len(evaluate(engines.settings(), dt.datetime.now(dt.UTC)))
 
 
 @explained("alerts")
@@ -31,7 +31,7 @@ def tell_alerts() -> int:
     """
     from cloakhouse.flow.notifying import tell
 
-    told = tell(Settings.from_environment(), dt.datetime.now(dt.UTC))
+    told = tell(engines.settings(), dt.datetime.now(dt.UTC))
     for one in told:
         log.info(
             "%s: %d told, %d wait%s", one.notifier, one.sent, one.waiting, f"; {one.trouble}" if one.trouble else ""
@@ -54,7 +54,7 @@ def sign_checkpoint() -> int:
     """Sign a checkpoint of the log; return how many entries it covers."""
     from cloakhouse.stages.checkpointing import checkpoint
 
-    signed = checkpoint(Settings.from_environment())
+    signed = checkpoint(engines.settings())
     return 0 if signed is None else signed.size
 
 
@@ -63,7 +63,7 @@ def verify_log() -> int:
     """Verify the log against every checkpoint; return its entries. Fails for good when anything is found."""
     from cloakhouse.stages.audit_verification import verify
 
-    result = verify(Settings.from_environment())
+    result = verify(engines.settings())
     progress = Progress.of("verify", "audit log")
     for finding in result.findings:
         log.error("%s", finding)
@@ -88,7 +88,7 @@ def forward_log() -> int:
     from cloakhouse.stages.forwarding_origin import settle
     from cloakhouse.stages.forwarding_receivers import receivers_of
 
-    settings = Settings.from_environment()
+    settings = engines.settings()
     wanted = receivers_of(settings)
     if not wanted:
         raise AirflowSkipException("no receiver is configured")

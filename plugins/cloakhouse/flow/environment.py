@@ -1,7 +1,8 @@
 """The environment that Airflow runs in: fixed settings of infra/, this installation's paths, its own secrets.
 
 Secrets (fernet key, JWT secret, passwords of the simple auth manager) are made once, kept under
-`$CLOAKHOUSE_HOME/airflow` with mode 0600, and reach Airflow through a configuration file of mode 0600.
+`$CLOAKHOUSE_HOME/airflow` with mode 0600, and reach Airflow through a configuration file of mode 0600. So does the URL
+of a metadata database on PostgreSQL (CLOAKHOUSE_AIRFLOW_DATABASE), which may hold a password.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ import os
 import secrets
 from pathlib import Path
 
+from cloakhouse.errors import ConfigurationError
 from cloakhouse.keys.files import create_once, locked, replacing
+from cloakhouse.ledger.database_url import database_url
 from cloakhouse.settings import Settings
 
 WAIT_FOR_SQLITE = {"timeout": 60}  # seconds; Airflow's components and its command line share one SQLite file
+BOUNDS_OF_POSTGRESQL = {  # libpq: connecting, and a network that is dead (seconds; tcp_user_timeout milliseconds)
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 USERS = ("admin", "engineer", "model", "auditor", "approver")
 LOCK_WAIT_S = 60.0
 
@@ -32,8 +42,10 @@ def passwords_file(settings: Settings) -> Path:
 def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
     """Make Airflow's folder with secrets and configuration where missing; return the variables it runs with.
 
-    `port` is that of the API server on 127.0.0.1. Raises StorageError.
+    `port` is that of the API server on 127.0.0.1. Raises StorageError; ConfigurationError for a metadata database that
+    is no PostgreSQL, is reached with less than verified TLS, or is the control database.
     """
+    metadata = _metadata(settings)
     home = airflow_home(settings)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
@@ -41,16 +53,19 @@ def prepare(settings: Settings, port: int = 8080) -> dict[str, str]:
     create_once(home / "secrets.json", json.dumps(_new_secrets()).encode())
     kept = json.loads((home / "secrets.json").read_text())
     with replacing(home / "airflow.cfg") as stream:
-        stream.write(_configuration(kept, passwords_file(settings)).encode())
+        stream.write(_configuration(kept, passwords_file(settings), metadata).encode())
     fixed = _fixed(settings.project / "infra" / "airflow" / "airflow.env")
+    if metadata:
+        fixed["AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"] = f"{__name__}.BOUNDS_OF_POSTGRESQL"
+    else:
+        fixed["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{home / 'airflow.db'}"
     return {
         **fixed,
-        **settings.environment(),
+        **settings.environment_of_airflow(),
         "DEV": "",  # where it is set, Airflow logs tracebacks with local variables
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
@@ -82,10 +97,30 @@ def _new_secrets() -> dict[str, str]:
     }
 
 
-def _configuration(kept: dict[str, str], passwords: Path) -> str:
+def _metadata(settings: Settings) -> str:
+    """Return the URL of Airflow's metadata database for SQLAlchemy, empty for SQLite in Airflow's folder."""
+    if not settings.airflow_database:
+        return ""
+    url, control = database_url(settings.airflow_database), database_url(settings.database)
+    place = ("drivername", "host", "port", "database", "query")
+    if url.get_backend_name() != "postgresql" or all(getattr(url, name) == getattr(control, name) for name in place):
+        raise ConfigurationError(
+            where="CLOAKHOUSE_AIRFLOW_DATABASE",
+            expected="postgresql://USER@HOST/NAME, a database of Airflow's own",
+            found="another kind of database, or the control database",
+            not_done="Airflow was not started",
+            remedy="make a database for Airflow and name it there; or leave it empty for SQLite",
+            code="database",
+        )
+    return url.render_as_string(hide_password=False)
+
+
+def _configuration(kept: dict[str, str], passwords: Path, metadata: str) -> str:
+    database = metadata.replace("%", "%%")  # psycopg 3 is both: Airflow would take asyncpg for the second
+    own = f"[database]\nsql_alchemy_conn = {database}\nsql_alchemy_conn_async = {database}\n\n" if metadata else ""
     escaped = {name: value.replace("%", "%%") for name, value in kept.items()}
     return (
-        f"[core]\nfernet_key = {escaped['fernet']}\nsimple_auth_manager_passwords_file = {passwords}\n\n"
+        f"{own}[core]\nfernet_key = {escaped['fernet']}\nsimple_auth_manager_passwords_file = {passwords}\n\n"
         f"[api_auth]\njwt_secret = {escaped['jwt']}\n\n[api]\nsecret_key = {escaped['api']}\n"
     )
 

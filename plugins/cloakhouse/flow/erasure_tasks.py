@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloakhouse.errors import CloakhouseError, internal
+from cloakhouse.flow import engines
 from cloakhouse.flow.submit import Cluster
 from cloakhouse.flow.tasks import explained
 from cloakhouse.progress import Progress
-from cloakhouse.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def recut_deliveries() -> int:
     """Cut erased persons out of what landed since; return how many lines went."""
     from cloakhouse.stages.erase_sources import recut_new
 
-    totals = recut_new(Settings.from_environment())
+    totals = recut_new(engines.settings())
     log.info("%d deliveries looked at, %d lines cut", totals["files"], totals["lines"])
     return totals["lines"]
 
@@ -62,7 +62,7 @@ def _each(part: str, context: Mapping[str, Any], cluster: Cluster | None = None)
     """
     from cloakhouse.flow.erasing import erase, open_batches
 
-    settings, chosen = Settings.from_environment(), context["params"]["batch"]
+    settings, chosen = engines.settings(), context["params"]["batch"]
     done: list[str] = []
     problems: list[CloakhouseError] = []
     for name in [chosen] if chosen else open_batches(settings):
@@ -98,7 +98,7 @@ def _tell_assets(batch: str, context: Mapping[str, Any]) -> None:
     from cloakhouse.flow.factory import published_asset
     from cloakhouse.ledger.versions import VersionRegister
 
-    settings = Settings.from_environment()
+    settings = engines.settings()
     register = VersionRegister(settings.database)
     for dataset, number in made_anew(settings, batch).items():
         [version] = [one for one in register.versions(dataset) if one.version == number]

@@ -1,8 +1,8 @@
 """`cloakhouse run`: the whole path on this machine, on the real engines, in one process and without daemons.
 
 1. what is missing (Java) is said before anything starts;
-2. the sample feed is put into the inbox, except for files whose partitions have landed;
-3. Airflow's metadata database is brought up to date;
+2. Airflow's metadata database is brought up to date, and asked for connections that choose engines;
+3. the sample feed is put into the inbox, except for files whose partitions have landed;
 4. each DAG runs through `dag.test()`: feeds first, a referenced one before the one that refers to it, then the
    synthetic datasets and the aggregates; a DAG with nothing to do skips its tasks; at last `keep_audit` signs a
    checkpoint of the audit log and verifies it;
@@ -35,6 +35,8 @@ from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.progress import VARIABLE
 from cloakhouse.sample import ABOUT_NAME, ALL_WEEKS, parse_weeks, week_start, write_feed
 from cloakhouse.settings import Settings
+
+PROCESS = "_AIRFLOW_PROCESS_CONTEXT"  # by which Airflow tells processes that may read its database
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,12 +79,13 @@ def run(
         from rich.console import Console
 
         console = Console(file=screen, highlight=False, soft_wrap=True)
-        if sample:
-            report.sample_files = _sample(settings, contracts, chosen, seed, console)
-        with _environment(settings, events), EventWatcher(events, console) as watcher, _interruptible() as stop:
-            for dag_id in _order(contracts):
-                if not stop.is_set():
-                    report.dags[dag_id] = _run_dag(dag_id, supersede=supersede)
+        with _environment(settings, events) as settings:
+            if sample:
+                report.sample_files = _sample(settings, contracts, chosen, seed, console)
+            with EventWatcher(events, console) as watcher, _interruptible() as stop:
+                for dag_id in _order(contracts):
+                    if not stop.is_set():
+                        report.dags[dag_id] = _run_dag(dag_id, supersede=supersede)
         if stop.is_set():
             console.print("[bold red]interrupted[/]; nothing half done is visible, the next run goes on from here")
             return 130
@@ -190,8 +193,11 @@ def _run_dag(dag_id: str, *, supersede: bool) -> tuple[bool, float]:
 
 
 @contextlib.contextmanager
-def _environment(settings: Settings, events: Path) -> Iterator[None]:
-    """Airflow's variables for the block, its database up to date. A failing task is not retried here."""
+def _environment(settings: Settings, events: Path) -> Iterator[Settings]:
+    """Airflow's variables for the block, its database up to date; yield the settings with what its connections choose.
+
+    A failing task is not retried here.
+    """
     from cloakhouse.flow.environment import prepare
 
     variables = {**prepare(settings), VARIABLE: str(events), "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "0"}
@@ -199,13 +205,26 @@ def _environment(settings: Settings, events: Path) -> Iterator[None]:
     os.environ.update(variables)
     try:
         _migrate(settings)
-        yield
+        chosen = _chosen()
+        os.environ.update(chosen.environment_of_airflow())
+        yield chosen
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _chosen() -> Settings:
+    """Return the settings that this Airflow's connections choose, read from its database as its servers do."""
+    from cloakhouse.flow import engines
+
+    os.environ[PROCESS] = "server"
+    try:
+        return engines.settings()
+    finally:
+        del os.environ[PROCESS]
 
 
 def _migrate(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from cloakhouse.contracts.model import Contract, Kind
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, StageError
 from cloakhouse.flow.environment import airflow_home, prepare
-from cloakhouse.flow.submit import CONNECTION, Cluster, Job, cluster_at, run_job
+from cloakhouse.flow.submit import CONNECTION, Cluster, cluster_at, run_job
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.ledger.versions import DatasetVersion, VersionRegister, VersionState
 from cloakhouse.settings import Settings
@@ -29,14 +29,11 @@ MOVED = "stage.overtaken"  # somebody asked for an erasure meanwhile, or called 
 ATTEMPTS = 3
 ASK_S = 120.0
 ASK = """
-import json, sys
-from airflow.exceptions import AirflowNotFoundException
-from airflow.models.connection import Connection
-try:
-    found = Connection.get_connection_from_secrets(sys.argv[1])
-    print(json.dumps([found.host, found.port, found.extra_dejson]))
-except AirflowNotFoundException:
-    print(json.dumps([None, None, None]))
+import json, os, sys
+os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+from cloakhouse.flow.lookup import lookup
+found = lookup(sys.argv[1])
+print(json.dumps([found.host, found.port, dict(found.extra)] if found else [None, None, None]))
 """
 
 
@@ -88,7 +85,7 @@ def _synthesized(settings: Settings, contract: Contract, cluster: Cluster) -> Da
     if request is None:
         return _newest(settings, contract)
     arguments = ("--request", request.path, "--sha256", request.sha256)
-    made = run_job(Job("synthesize", arguments, cluster.master, cluster=cluster.properties), settings)
+    made = run_job(cluster.job("synthesize", arguments), settings)
     evidence = validate_synthetic(settings, contract, ManifestRef.of(made))
     version = publish(settings, contract, evidence)
     write_report(settings, version)
@@ -129,7 +126,8 @@ def cluster_of(settings: Settings) -> Cluster:
 
     Airflow is asked in a process of its own, since importing it changes the environment. Raises StageError.
     """
-    if f"AIRFLOW_CONN_{CONNECTION.upper()}" not in os.environ and not (airflow_home(settings) / "airflow.db").exists():
+    known = settings.airflow_database or (airflow_home(settings) / "airflow.db").exists()
+    if f"AIRFLOW_CONN_{CONNECTION.upper()}" not in os.environ and not known:
         return Cluster()
     command = [sys.executable, "-c", ASK, CONNECTION]
     environment = {**os.environ, **prepare(settings)}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowNotFoundException
 
-from cloakhouse.flow.submit import CONNECTION, Cluster, Job, cluster_at, end_running_jobs, run_job
+from cloakhouse.flow import engines
+from cloakhouse.flow.lookup import lookup
+from cloakhouse.flow.submit import CONNECTION, Cluster, cluster_at, end_running_jobs, run_job
 from cloakhouse.flow.tasks import explained
-from cloakhouse.settings import Settings
 
 
 class SparkJobOperator(BaseOperator):  # type: ignore[misc]
@@ -39,19 +39,17 @@ class SparkJobOperator(BaseOperator):  # type: ignore[misc]
         end_running_jobs()
 
     def _submit(self, _dataset: str) -> dict[str, Any]:
-        settings = Settings.from_environment()
+        settings = engines.settings()
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else 4 * 3600.0
         arguments = ("--request", self.request["path"], "--sha256", self.request["sha256"])
         cluster = connected(self.connection_id)
-        return run_job(Job(self.job, arguments, cluster.master, limit, cluster.properties), settings)
+        return run_job(cluster.job(self.job, arguments, limit), settings)
 
 
 def connected(connection_id: str = CONNECTION) -> Cluster:
-    """Return the cluster of an Airflow connection, the local one where there is no such connection; for tasks."""
-    from airflow.sdk import Connection
+    """Return the cluster of an Airflow connection, the local one where there is no such connection; for tasks.
 
-    try:
-        connection = Connection.get(connection_id)
-    except AirflowNotFoundException:
-        return Cluster()
-    return cluster_at(connection.host, connection.port, connection.extra_dejson)
+    Raises StageError and ConfigurationError as `lookup` does.
+    """
+    found = lookup(connection_id)
+    return Cluster() if found is None else cluster_at(found.host, found.port, found.extra)

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
+from cloakhouse.flow.masters import fields_of, makes_the_secret, properties_of
 from cloakhouse.keys.files import storage_error
 from cloakhouse.settings import Settings
 
 LOOPBACK = "127.0.0.1"
+DEPLOY_MODE = "spark.submit.deployMode"
 ENFORCED = ("spark.io.encryption.enabled", "spark.authenticate", "spark.network.crypto.enabled")
+PROTECTING = ("spark.kubernetes.executor.podTemplateFile", "spark.kubernetes.executor.podTemplateContainerName")
 
 
-def write_properties(settings: Settings, master: str, folder: Path, cluster: Path | None = None) -> Path:
-    """Write the job's properties (mode 0600): infra/spark/spark-defaults.conf, folders, a fresh secret, `cluster`'s.
+def write_properties(
+    settings: Settings,
+    master: str,
+    folder: Path,
+    cluster: Path | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the job's properties (mode 0600): infra/spark/spark-defaults.conf, folders, a fresh secret, what
+    the master needs with the fields of `extra`, and what `cluster` says.
 
-    Raises ConfigurationError when `cluster` is readable by others or turns encryption or authentication off.
+    Raises ConfigurationError when `cluster` is readable by others, turns encryption or authentication off, changes what
+    protects executors, or wants a driver elsewhere; and as `fields_of` does.
     """
     values = _properties((settings.project / "infra" / "spark" / "spark-defaults.conf").read_text())
     required = {key: values[key] for key in ENFORCED}
-    values |= {"spark.authenticate.secret": secrets.token_hex(32), "spark.local.dir": str(folder)}
+    values["spark.local.dir"] = str(folder)
+    if not makes_the_secret(master):
+        values["spark.authenticate.secret"] = secrets.token_hex(32)
+    own = properties_of(master, fields_of(master, extra or {}), settings.project)
+    values |= own
+    required |= {name: own[name] for name in own if name in PROTECTING} | {DEPLOY_MODE: "client"}
+    values[DEPLOY_MODE] = "client"
     if master.startswith("local"):
         values |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
     values["spark.driver.extraJavaOptions"] = f'"-Djava.io.tmpdir={folder}" -XX:-UsePerfData -Duser.timezone=UTC'
@@ -29,9 +47,7 @@ def write_properties(settings: Settings, master: str, folder: Path, cluster: Pat
     if cluster is not None:
         values |= _properties(_private(cluster))
     if any(values[key] != value for key, value in required.items()):
-        raise _unsafe(
-            "encryption and authentication on, as in infra/spark/spark-defaults.conf", "a setting that ends it"
-        )
+        raise _unsafe("encryption, authentication, the pod's protection and client mode on", "a setting that ends one")
     path = folder / "spark.properties"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as stream:

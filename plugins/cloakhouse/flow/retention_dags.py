@@ -11,9 +11,9 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
+from cloakhouse.flow import engines
 from cloakhouse.flow.factory import reference_task
 from cloakhouse.flow.tasks import Reference, explained
-from cloakhouse.settings import Settings
 
 
 @explained("retention")
@@ -21,7 +21,7 @@ def keep_retention() -> Reference:
     """Delete what is due and return the report; fail when a dataset, or the keys, could not be done."""
     from cloakhouse.stages.retention import keep
 
-    done = keep(Settings.from_environment())
+    done = keep(engines.settings())
     for problem in done.failed.values():
         raise problem
     assert done.report is not None
@@ -33,7 +33,7 @@ def shed_snapshots() -> int:
     """Drop the consent snapshots that nothing refers to any more; return how many."""
     from cloakhouse.stages.consent_shedding import shed
 
-    return shed(Settings.from_environment())
+    return shed(engines.settings())
 
 
 def build_retention_dags() -> dict[str, DAG]:

@@ -17,23 +17,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloakhouse.errors import MissingDependency, StageError
+from cloakhouse.errors import ConfigurationError, MissingDependency, StageError
+from cloakhouse.flow.masters import Kind, fields_of, kind_of, sends_the_package
 from cloakhouse.flow.properties import LOOPBACK, write_properties
 from cloakhouse.settings import Settings
 
 JAVA_FLOOR = 17
 KILL_AFTER_S = 20
+LONGEST_S = 4 * 3600.0
 CONNECTION = "spark"  # Airflow's connection with the Spark master
+AIRFLOW_SECRETS = (
+    "AIRFLOW_CONN_",
+    "AIRFLOW_VAR_",
+    "AIRFLOW__DATABASE__",
+    "AIRFLOW__API_AUTH__",
+    "AIRFLOW__CORE__FERNET",
+)
 _RUNNING: set[subprocess.Popen[Any]] = set()  # jobs of this process, so that a signal can end them
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where Spark runs: the master's URL, and the file of the cluster's properties (see `Job.cluster`)."""
+    """Where Spark runs: the master's URL, the file of the cluster's properties (see `Job.cluster`), other fields."""
 
     master: str = "local[*]"
     properties: Path | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+    def job(self, name: str, arguments: tuple[str, ...], timeout_s: float = LONGEST_S) -> Job:
+        """Return the job that runs `name` here."""
+        return Job(name, arguments, self.master, timeout_s, self.properties, self.extra)
 
 
 @dataclass(frozen=True)
@@ -47,22 +61,29 @@ class Job:
         timeout_s: longest run (seconds); then it is killed.
         cluster: file of mode 0600 with the cluster's properties: its secret (`spark.authenticate.secret`, which a
             standalone master shares with its jobs), memory, cores, `spark.driver.host`. None for a local master.
+        extra: what the master needs more (`flow.masters.FIELDS`).
     """
 
     name: str
     arguments: tuple[str, ...]
     master: str = "local[*]"
-    timeout_s: float = 4 * 3600
+    timeout_s: float = LONGEST_S
     cluster: Path | None = None
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 def cluster_at(host: str | None, port: int | str | None, extra: Any) -> Cluster:
-    """Return the cluster that a connection of Airflow's names; the local one for a connection without a host."""
+    """Return the cluster that a connection of Airflow's names; the local one for a connection without a host.
+
+    Raises ConfigurationError for a master that is none of those that are known, and for fields that it hasn't.
+    """
     if not host:
         return Cluster()
-    properties = extra.get("properties") if isinstance(extra, dict) else None
+    given = dict(extra) if isinstance(extra, Mapping) else {}
+    properties = given.pop("properties", None)
     master = f"{host}:{port}" if port else str(host)
-    return Cluster(master, Path(properties) if properties else None)
+    kind_of(master)
+    return Cluster(master, Path(properties) if properties else None, tuple(sorted(fields_of(master, given).items())))
 
 
 def check_java(environment: Mapping[str, str] | None = None) -> None:
@@ -92,6 +113,7 @@ def submit_command(job: Job, settings: Settings, properties: Path, package: Path
     import pyspark
 
     spark_home = Path(pyspark.__file__).parent
+    files = ["--py-files", str(package)] if sends_the_package(job.master) else []
     return [
         str(spark_home / "bin" / "spark-submit"),
         "--master",
@@ -100,8 +122,7 @@ def submit_command(job: Job, settings: Settings, properties: Path, package: Path
         f"cloakhouse-{job.name}",
         "--properties-file",
         str(properties),
-        "--py-files",
-        str(package),
+        *files,
         str(settings.project / "spark_jobs" / f"{job.name}.py"),
         *job.arguments,
         "--result",
@@ -127,9 +148,10 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
     without Java, StageError when the job refused, crashed or ran out of time.
     """
     check_java()
+    _check_yarn(job.master, os.environ)
     with _work_folder(settings) as folder:
         result = folder / "result.json"
-        properties = write_properties(settings, job.master, folder, job.cluster)
+        properties = write_properties(settings, job.master, folder, job.cluster, dict(job.extra))
         command = submit_command(job, settings, properties, package_zip(settings, folder), result)
         code = _run(command, settings, folder, job)
         if not result.exists():
@@ -138,6 +160,18 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
     if "error" in outcome:
         raise _refused(outcome["error"])
     return outcome
+
+
+def _check_yarn(master: str, environment: Mapping[str, str]) -> None:
+    if kind_of(master) is Kind.YARN and not (environment.get("HADOOP_CONF_DIR") or environment.get("YARN_CONF_DIR")):
+        raise ConfigurationError(
+            where="Spark on YARN",
+            expected="HADOOP_CONF_DIR or YARN_CONF_DIR, a folder with the cluster's own configuration",
+            found="neither",
+            not_done="the job was not submitted",
+            remedy="set it where Airflow's tasks run",
+            code="master",
+        )
 
 
 @contextlib.contextmanager
@@ -151,8 +185,7 @@ def _work_folder(settings: Settings) -> Iterator[Path]:
 
 def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> int:
     """Run `command` in a process group of its own, its output into the log; end the whole group in every case."""
-    environment = {**os.environ, **settings.environment(), "PYSPARK_PYTHON": _python(), "TMPDIR": str(folder)}
-    environment.pop("SPARK_HOME", None)
+    environment = _environment(settings, folder)
     if job.master.startswith("local"):
         environment["SPARK_LOCAL_IP"] = LOOPBACK  # where Spark's pages would listen, if they are turned on
     process = subprocess.Popen(
@@ -176,6 +209,14 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> 
         watchdog.cancel()
         end_group(process)
         _RUNNING.discard(process)
+
+
+def _environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the driver's variables: this process's but for Airflow's connections and databases, and `settings`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(AIRFLOW_SECRETS)}
+    kept.pop("SPARK_HOME", None)
+    own = {"CLOAKHOUSE_AIRFLOW_DATABASE": "", "PYSPARK_PYTHON": _python(), "TMPDIR": str(folder)}
+    return {**kept, **settings.environment(), **own}
 
 
 class _Watchdog:

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import CloakhouseError, DeliveryError, NotFound, ValidationRefused, internal
+from cloakhouse.flow import engines
 from cloakhouse.flow.partitions import Choice, choose
 from cloakhouse.keys.protocol import KeyName
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
@@ -56,7 +57,7 @@ def explained(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _contract(dataset: str) -> tuple[Settings, Contract]:
-    settings = Settings.from_environment()
+    settings = engines.settings()
     return settings, load_contracts(settings.contracts)[dataset]
 
 
@@ -100,7 +101,7 @@ def register_choices(dataset: str) -> int:
     """Bring the consent register up to what has landed of the customer master; return how many choices were new."""
     from cloakhouse.stages.consent_feed import feed_register
 
-    fed = feed_register(Settings.from_environment())
+    fed = feed_register(engines.settings())
     if fed is None or not fed.partition:
         Progress.of("consent", dataset).finish("nothing has landed", choices=0)
         return 0
@@ -233,7 +234,7 @@ def report(dataset: str, released: Reference) -> Reference:
     from cloakhouse.stages.reporting import write_report
     from cloakhouse.stages.version_asked import version_asked
 
-    settings = Settings.from_environment()
+    settings = engines.settings()
     version = version_asked(settings, Selector(dataset, version=int(released["version"])))
     ref, _ = write_report(settings, version)
     Progress.of("report", dataset).finish(f"signed report of {version.name}", version=version.version)
@@ -264,7 +265,7 @@ def rotate_keys() -> Reference:
     """Rotate the master keys that are due and return the report."""
     from cloakhouse.stages.rotation import rotate_due
 
-    settings = Settings.from_environment()
+    settings = engines.settings()
     return rotate_due(settings, settings.rotation_period, dt.datetime.now(dt.UTC)).as_dict()
 
 
@@ -274,7 +275,7 @@ def rewrite_keys(**context: Any) -> PokeReturnValue:
     from cloakhouse.stages.rewrite import rewrite
     from cloakhouse.stages.rotation import report
 
-    settings, params = Settings.from_environment(), context["params"]
+    settings, params = engines.settings(), context["params"]
     result = rewrite(settings, KeyName(params["key"]), dt.timedelta(seconds=params["grace_s"]))
     log.info("rewrite of %s: %s", result.name, result.state)
     done = report(settings, "rewrite", result.as_dict()).as_dict() if result.done else None
@@ -286,7 +287,7 @@ def expire_versions() -> int:
     """Expire the versions that are older than their contracts keep them, and return how many."""
     from cloakhouse.stages.version_changes import operator
 
-    settings = Settings.from_environment()
+    settings = engines.settings()
     expired = operator(settings).expire_due(load_contracts(settings.contracts), dt.datetime.now(dt.UTC))
     return len(expired)
 
@@ -296,7 +297,7 @@ def collect_files() -> Reference:
     """Remove the files that nobody needs and return the report; fail when a dataset could not be collected."""
     from cloakhouse.stages.collect import collect
 
-    done = collect(Settings.from_environment(), dry_run=False)
+    done = collect(engines.settings(), dry_run=False)
     for problem in done.failed.values():
         raise problem
     assert done.report is not None
