@@ -9,7 +9,8 @@ time:
     renew  3. what was made of their rows is withdrawn and deleted (`derived`), and made anew where its name would
               stand for nothing newer (`anew/<dataset>`);
            4. once more, for what came in meanwhile (`late`);
-    prove  5. every byte is searched; a hit stops here, and the erasure stays open (`sweep`);
+    prove  5. what landed since is cut, old versions of objects go, where the store keeps any, and every byte is
+              searched; a hit stops here, and the erasure stays open (`sweep`);
            6. each synthetic dataset that was made anew is attacked (`attack/<dataset>@<version>`); one that tells who
               was erased is withdrawn again;
            7. the certificate is signed, and the erasure ends;
@@ -40,6 +41,8 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages import erasure_worklist
 from cloakhouse.stages.auditing import event
 from cloakhouse.stages.erase_derived import DERIVED, LATE, erase_derived, touched_by
+from cloakhouse.stages.erase_landed import recut_new
+from cloakhouse.stages.erase_versions import remove_versions
 from cloakhouse.stages.erasure_attack import ABOVE_CHANCE, attack_after
 from cloakhouse.stages.erasure_batch import Batch, drop_abandoned, drop_list, open_batch
 from cloakhouse.stages.erasure_certificate import certify
@@ -169,14 +172,18 @@ class _Work:
                         self._cluster = self._cluster or cluster_of(self._settings)
                         made = make_anew(self._settings, dataset, self._cluster)
                         self._record(f"anew/{dataset}", made.as_dict(), dataset, made.rows)
+                        if made.version is None:
+                            self._told(f"{dataset} was not made anew: {made.why}")
 
     def prove(self) -> None:
         """Steps 5 to 7."""
         with self._step("sweep") as done:
             if done is None:
+                recut_new(self._settings)  # what landed since, with the persons in it
+                old = remove_versions(self._settings)  # at each attempt: whoever cleared a place may have left one
                 findings = sweep(self._settings, self.batch)
                 require_clean(findings, self._name)
-                self._record("sweep", findings.as_dict())
+                self._record("sweep", {**findings.as_dict(), "old_versions": old})
         contracts = load_contracts(self._settings.contracts)
         for dataset, version in made_anew(self._settings, self._name).items():
             if dataset in contracts and contracts[dataset].kind is Kind.SYNTHETIC:
