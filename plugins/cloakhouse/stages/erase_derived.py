@@ -6,9 +6,12 @@ Releases under a guarantee are judged together, then dataset by dataset is searc
 
 from __future__ import annotations
 
+import json
+
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.catalogue import Catalogue
+from cloakhouse.ledger.erasure_model import Erasure, ErasureState
 from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
@@ -17,6 +20,7 @@ from cloakhouse.stages.derived import Touched, derived_datasets, standing
 from cloakhouse.stages.emptying import Emptying
 from cloakhouse.stages.erase_protected import touched
 from cloakhouse.stages.erasure_batch import Batch, still
+from cloakhouse.stages.erasure_certificate import STATEMENT
 
 DERIVED, LATE = "derived", "late"  # passes
 
@@ -25,13 +29,23 @@ def touched_by(settings: Settings, batch: Batch) -> Touched:
     """Return the partitions that held rows of persons of `batch`, by protected dataset.
 
     Steps of all open erasures count: one that was killed may have cut what this one asks for, and not looked further.
+    So do those of an erasure that a hold took somebody out of on its way: it may have cut that person's rows, and left
+    what was made of them.
     """
     found: dict[str, frozenset[str]] = {}
-    names = {batch.name} | {erasure.batch for erasure in Erasures(settings.database).all(open_only=True)}
+    erasures = Erasures(settings.database)
+    counted = (one.batch for one in erasures.all() if one.state is ErasureState.OPEN or _passed_by(erasures, one))
+    names = {batch.name, *counted}
     for name in sorted(names):
         for dataset, partitions in touched(settings, name).items():
             found[dataset] = found.get(dataset, frozenset()) | partitions
     return found
+
+
+def _passed_by(erasures: Erasures, erasure: Erasure) -> bool:
+    """Return whether a hold took persons of a done erasure out of it."""
+    stated = erasures.step(erasure.batch, STATEMENT)
+    return stated is not None and json.loads(stated.content["payload"])["persons"]["held"] > 0
 
 
 def clean_manifests(settings: Settings, touched: Touched) -> frozenset[str]:

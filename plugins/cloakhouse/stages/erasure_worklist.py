@@ -32,7 +32,17 @@ from cloakhouse.stages.erasure_rows import rows_of_persons
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.sweep_values import ANYWHERE, SHORTEST, Needles, beside
 from cloakhouse.stages.token_roots import token_keys
-from cloakhouse.stages.worklist_values import RIGHTS, SCHEMA, TOKEN, VALUE, others_have, tokens_of, values_of
+from cloakhouse.stages.worklist_subjects import tokens_of_subjects
+from cloakhouse.stages.worklist_values import (
+    RIGHTS,
+    SCHEMA,
+    TOKEN,
+    VALUE,
+    distinct,
+    others_have,
+    tokens_of,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from cloakhouse.stages.erasure_batch import Batch
@@ -131,6 +141,7 @@ def _collected(settings: Settings, batch: Batch) -> dict[str, Any]:
     shared = others_have(settings, contracts, batch.rights, keys, found)
     values = found.filter(pa.array(~shared))
     tokens = tokens_of(settings, contracts, values, keys, _days(settings, contracts))
+    tokens = distinct(pa.concat_tables([tokens, tokens_of_subjects(settings, contracts, batch.rights, keys)]))
     table = pa.concat_tables([values, tokens])
     entries = [store.write(f"{ZONE}/{batch.name}/worklist-values.parquet", table, CLASSES)]
     counts = {"values": values.num_rows, "tokens": tokens.num_rows, "shared": int(shared.sum()), "rows": 0}
