@@ -30,6 +30,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.reading_access import access_of, reading_ring, record_use
 from cloakhouse.stages.refused_reads import not_read
 from cloakhouse.stages.residency import RESIDENCY, check_regions
+from cloakhouse.stages.restored import require_open_for_reading
 from cloakhouse.stages.version_checks import check_register, open_release
 
 
@@ -54,8 +55,10 @@ class Place:
     def resolved(self, selector: Selector) -> DatasetVersion:
         """Return the version that is meant: steps 1 and 2.
 
-        Raises NotFound, VersionWithdrawn, VersionGone, IntegrityError (`integrity.catalogue-old`), StorageError.
+        Raises NotFound, VersionWithdrawn, VersionGone, AccessRefused (`access.restored`), IntegrityError
+        (`integrity.catalogue-old`), StorageError.
         """
+        require_open_for_reading(self.settings)
         with self.explained():
             try:
                 version = self.register.resolve(selector)

@@ -77,6 +77,9 @@ class Action(StrEnum):
     HOLD_SUBJECT = "hold subject"
     LIFT_SUBJECT_HOLD = "lift subject hold"
     EXPORT_SUBJECT = "export subject"
+    BACK_UP = "back up"  # the installation
+    RESTORE = "restore"  # from a backup
+    SETTLE = "settle restore"  # what was not known when it was restored
 
 
 @dataclass(frozen=True)

@@ -111,4 +111,7 @@ MAPPINGS: dict[Action, Mapping] = {
     Action.HOLD_SUBJECT: _entity(3, "Update", "erasure"),
     Action.LIFT_SUBJECT_HOLD: _entity(3, "Update", "erasure"),
     Action.EXPORT_SUBJECT: _data(1, "Read", "subject"),
+    Action.BACK_UP: _data(1, "Read", "installation"),
+    Action.RESTORE: _data(5, "Write", "installation"),
+    Action.SETTLE: _data(2, "Update", "installation"),
 }

@@ -39,6 +39,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.consent import allowed_persons, require_fresh
 from cloakhouse.stages.consent import pin as pin_consent
 from cloakhouse.stages.leftovers import remove_others
+from cloakhouse.stages.restored import require_open_for_runs
 from cloakhouse.stages.sieve import Persons, Sieve
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.subjects import RIGHTS_TYPE, layer_of, rights_uses
@@ -115,10 +116,11 @@ def person_column(contract: Contract) -> Column | None:
 def pin(settings: Settings, contract: Contract, contracts: Mapping[str, Contract]) -> Pinned:
     """Return what a run of `contract` now goes by: a feed, or what is derived from feeds.
 
-    Raises StorageError, KeyServiceError, IntegrityError.
+    Raises StorageError, KeyServiceError, IntegrityError, AccessRefused (`access.restored`).
     """
     if not any(contracts[name].rights.subject for name in contract.sources or [contract.name] if name in contracts):
         return Pinned()
+    require_open_for_runs(settings)
     erased = Tombstones(settings.database).digest()
     consent = contract.rights.consent
     if consent is None:

@@ -34,7 +34,7 @@ from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, record
-from cloakhouse.stages.signing import SIGNERS
+from cloakhouse.stages.signing import BACKUPS, SIGNERS
 
 LANDING = zone_key("landing", FILE)
 
@@ -105,7 +105,7 @@ def settle(settings: Settings, ring: KeyRing, name: KeyName) -> Rotated:
         progress.step(number, len(keys), "dataset keys")
     landed = _rewrap_landed(open_store(settings), ring, progress) if name == LANDING else 0
     root = is_token_root(name) and TokenKeys(ring.service, settings.token_roots).rewrap(name)
-    for signer in SIGNERS:
+    for signer in (*SIGNERS, BACKUPS):
         if name == master(signer):
             SigningKeys(ring.service, settings.signing_keys).rewrap(signer)
     Shares(settings.key_shares).renew(ring, name)

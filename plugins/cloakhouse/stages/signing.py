@@ -13,6 +13,7 @@ from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
 
 AUDIT = "audit"  # of checkpoints of the audit log
+BACKUPS = "backups"  # of the manifests of backups
 SIGNERS = (ARTIFACTS, RELEASES, AUDIT)
 
 
