@@ -2,7 +2,7 @@
 
 The driver is always the task's own process (client mode): it holds the settings, keys and credentials, and its result
 is a file of its own. A driver that a cluster starts elsewhere would need all of these sent to it, so `cluster` as
-deploy mode is refused. (EMR Serverless has no other mode; `flow/emr.py` says how it does without.)
+deploy mode is refused, and so is EMR Serverless, which has no other mode and no volume for the wrapped keys.
 
 Sources: Apache Spark 4, "Running Spark on Kubernetes", "Running Spark on YARN", "Spark Security".
 """
@@ -26,7 +26,6 @@ class Kind(enum.Enum):
     STANDALONE = r"spark://[A-Za-z0-9.\-_\[\]:]+(,[A-Za-z0-9.\-_\[\]:]+)*"
     YARN = "yarn"
     KUBERNETES = r"k8s://https://[A-Za-z0-9.\-]+(:\d{1,5})?(/[A-Za-z0-9./\-]*)?"
-    EMR = "emr-serverless"
 
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # of Kubernetes objects: RFC 1123
@@ -55,7 +54,7 @@ def kind_of(master: str) -> Kind:
             return kind
     raise ConfigurationError(
         where="Airflow's connection spark",
-        expected="as host: local[*], spark://HOST, yarn, k8s://https://HOST or emr-serverless",
+        expected="as host: local[*], spark://HOST, yarn or k8s://https://HOST",
         found="another master",
         not_done="the job was not submitted",
         remedy="correct the connection (docs/engines.md); in a URI, Airflow takes spark:// for the connection's type",

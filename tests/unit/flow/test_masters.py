@@ -50,7 +50,6 @@ def properties(settings: Settings, cluster: Cluster, folder: Path) -> dict[str, 
         ("yarn", Kind.YARN),
         ("k8s://https://10.0.0.1:6443", Kind.KUBERNETES),
         ("k8s://https://rancher.example/k8s/clusters/c-1", Kind.KUBERNETES),
-        ("emr-serverless", Kind.EMR),
     ],
 )
 def test_masters_are_known_by_their_form(master: str, kind: Kind) -> None:
@@ -58,7 +57,17 @@ def test_masters_are_known_by_their_form(master: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "master", ["head:7077", "mesos://head", "k8s://http://head", "local[0]", "spark://head; rm", "yarn-cluster", ""]
+    "master",
+    [
+        "head:7077",
+        "mesos://head",
+        "k8s://http://head",
+        "local[0]",
+        "spark://head; rm",
+        "yarn-cluster",
+        "emr-serverless",
+        "",
+    ],
 )
 def test_any_other_master_is_refused(master: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
