@@ -13,7 +13,7 @@ import re
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,17 +25,21 @@ from tests.support.waiting import until
 HOSTS = ("127.0.0.1", "127.0.0.2")
 START_S = 60.0
 END_S = 20.0
+RECOVERED = {"spark.deploy.recoveryMode": "FILESYSTEM"}  # a master that starts again knows workers and jobs
 PACKAGE = "org.apache.spark.deploy"
 
 
 @dataclass
 class Cluster:
-    """A running cluster. `folder` holds its logs, work folders and properties."""
+    """A running cluster. `folder` holds its logs, work folders and properties; `environment` are variables that its
+    daemons get, and their executors from them."""
 
     folder: Path
     master: str = ""
+    daemon: subprocess.Popen[bytes] | None = None  # the master
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     _daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -50,12 +54,24 @@ class Cluster:
 
     def start(self) -> None:
         """Start the master and the workers; return when the workers are registered."""
-        self._daemon("master", HOSTS[0], f"{PACKAGE}.master.Master")
+        self.start_master()
+        for host in HOSTS:
+            self.start_worker(host)
+
+    def start_master(self) -> None:
+        """Start the master, or start it again at the same port with the state that it had (recoveryMode)."""
+        (self.folder / "master.log").unlink(missing_ok=True)
+        port = self.master.rpartition(":")[2] or "0"
+        self.daemon = self._daemon("master", HOSTS[0], f"{PACKAGE}.master.Master", port=port)
         self.master = str(
             until(lambda: self._found("master", r"Starting Spark master at (spark://\S+)"), "a master", START_S)
         )
-        for host in HOSTS:
-            self.start_worker(host)
+
+    def kill_master(self) -> None:
+        """End the master without a word."""
+        assert self.daemon is not None
+        os.killpg(self.daemon.pid, signal.SIGKILL)
+        self.daemon.wait(END_S)
 
     def start_worker(self, host: str) -> None:
         """Start the worker of `host`, or start it again, and return when it is registered."""
@@ -64,6 +80,11 @@ class Cluster:
         size = ("--cores", "1", "--memory", "700M", "--work-dir", str(self.folder / name))
         self.workers[host] = self._daemon(name, host, f"{PACKAGE}.worker.Worker", *size, self.master)
         until(lambda: self._found(name, r"(Successfully registered with master)"), "a registered worker", START_S)
+
+    def working(self, host: str) -> list[int]:
+        """Return the process ids of the Python workers that treat rows for executors of `host`."""
+        found = processes_of(self.folder / f"worker-{host}")
+        return [pid for pid, command in found.items() if "pyspark.daemon" in command]
 
     def executors(self, host: str) -> list[int]:
         """Return the process ids of the executors that the worker of `host` runs."""
@@ -94,12 +115,13 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
         until(lambda: not processes_of(self.folder), "the end of the cluster", END_S)
 
-    def _daemon(self, name: str, host: str, *command: str) -> subprocess.Popen[bytes]:
+    def _daemon(self, name: str, host: str, *command: str, port: str = "0") -> subprocess.Popen[bytes]:
         import pyspark
 
         home = Path(pyspark.__file__).parent
         environment = {
             **{key: os.environ[key] for key in ("PATH", "JAVA_HOME", "HOME", "LANG") if key in os.environ},
+            **self.environment,
             "SPARK_HOME": str(home),
             "SPARK_LOCAL_IP": host,  # where its pages listen
             "SPARK_LOCAL_DIRS": str(self.folder / name / "local"),
@@ -111,11 +133,11 @@ class Cluster:
             "--host",
             host,
             "--port",
-            "0",
+            port,
             "--webui-port",
             "0",
             "--properties-file",
-            str(self._file("daemon.conf", {})),
+            str(self._file("daemon.conf", RECOVERED | {"spark.deploy.recoveryDirectory": str(self.folder / "state")})),
         )
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
