@@ -36,6 +36,7 @@ locals {
     trail_arn            = local.trail_arn
     trail                = local.trail
     prefix               = var.prefix
+    applications_arn     = "arn:${var.partition}:emr-serverless:${var.region}:${var.account}:/applications/*"
     cluster_arn          = local.cluster_arn
     key_administrator    = local.arn_of["key-administrator"]
     break_glass          = local.arn_of["break-glass"]

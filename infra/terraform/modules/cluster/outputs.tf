@@ -1,0 +1,12 @@
+output "name" {
+  value = aws_eks_cluster.this.name
+}
+
+output "security_group_id" {
+  description = "Security group of the cluster's machines and pods."
+  value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+}
+
+output "home_file_system_id" {
+  value = aws_efs_file_system.home.id
+}

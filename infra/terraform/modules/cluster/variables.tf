@@ -1,0 +1,46 @@
+variable "name" {
+  type = string
+}
+
+variable "kubernetes_version" {
+  type = string
+}
+
+variable "vpc_id" {
+  type = string
+}
+
+variable "cidr" {
+  type        = string
+  description = "Addresses of the network, from which the cluster's API is asked."
+}
+
+variable "subnet_ids" {
+  type = list(string)
+}
+
+variable "key_arn" {
+  type        = string
+  description = "Key of secrets and disks."
+}
+
+variable "log_key_arn" {
+  type = string
+}
+
+variable "instance_types" {
+  type = list(string)
+}
+
+variable "node_count" {
+  type = number
+}
+
+variable "service_accounts" {
+  description = "Roles of pods: service account, its namespace, and the ARN of the role."
+  type = map(object({
+    namespace = string
+    account   = string
+    role_arn  = string
+  }))
+}

@@ -1,0 +1,8 @@
+output "address" {
+  value = aws_db_instance.this.address
+}
+
+output "secret_arn" {
+  description = "ARN of the secret with user and password."
+  value       = aws_db_instance.this.master_user_secret[0].secret_arn
+}

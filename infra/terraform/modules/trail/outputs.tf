@@ -1,0 +1,7 @@
+output "logs_bucket" {
+  value = aws_s3_bucket.logs.id
+}
+
+output "alarms_topic" {
+  value = aws_sns_topic.alarms.arn
+}
