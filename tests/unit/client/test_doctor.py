@@ -14,6 +14,7 @@ from tests.support.house import House, published
 from tests.support.service_bao import Bao, shared
 
 from cloakhouse.client.cli import cli
+from cloakhouse.stages.health import CHECKS
 
 Doctor = Callable[..., Result]
 
@@ -45,34 +46,51 @@ def test_an_installation_in_order_is_exit_code_0(doctor: Doctor) -> None:
     result = doctor()
     assert (result.exit_code, result.stderr) == (0, "")
     assert all(len(line) <= 100 for line in result.stdout.splitlines())
-    for what in ("key service", "token root", "control database", "lake", "console", "file modes"):
+    for what in ("key service", "token root", "control database", "lake", "console", "file modes", "log chain", "DAGs"):
         assert what in result.stdout
     assert "false" not in result.stdout
+    assert "wrong" not in result.stdout
 
 
 def test_json(doctor: Doctor) -> None:
     result = doctor("--output", "json")
     assert (result.exit_code, result.stderr) == (0, "")
     found = facts(result)
-    assert len(found) == 7
-    assert all(item.keys() == {"what", "endpoint", "protocol", "detail", "ok", "remedy"} for item in found.values())
-    assert all(item["ok"] is True and item["remedy"] == "" for item in found.values())
+    assert len(found) == 7 + len(CHECKS) + 3
+    common = {"what", "expected", "found", "state", "ok", "remedy"}
+    negotiated = [item for item in found.values() if item.keys() == common | {"endpoint", "protocol", "detail"}]
+    assert len(negotiated) == 7
+    assert all(item.keys() == common for item in found.values() if item not in negotiated)
+    assert all(item["ok"] is True and item["state"] in ("ok", "note") for item in found.values())
+
+
+def test_fast_leaves_out_what_takes_longer(doctor: Doctor) -> None:
+    found = facts(doctor("--fast", "--output", "json"))
+    assert "checkpoint" in found
+    assert not found.keys() & {"log chain", "versions", "budgets", "Airflow's database", "DAGs"}
+
+
+def test_what_is_stored_and_not_what_was_written_is_exit_code_4(doctor: Doctor, house: House) -> None:
+    next((house.settings.lake / "synthetic").rglob("*.parquet")).unlink()
+    result = doctor()
+    assert result.exit_code == 4
+    assert "versions: restore the lake" in result.stderr
 
 
 def test_a_file_open_to_others_is_exit_code_6_with_its_remedy(doctor: Doctor, house: House) -> None:
     (house.settings.home / "control.db").chmod(0o644)
-    result = doctor()
+    result = doctor("--fast")
     assert result.exit_code == 6
     assert "control.db" in result.stdout
     assert result.stderr.startswith("file modes: chmod")
     assert all(len(line) <= 100 for line in (result.stdout + result.stderr).splitlines())
-    again = doctor("--output", "json")
+    again = doctor("--fast", "--output", "json")
     assert (again.exit_code, again.stderr, facts(again)["file modes"]["ok"]) == (6, "", False)
 
 
 def test_a_real_service_shows_protocol_and_cipher(doctor: Doctor, house: House) -> None:
     shutil.rmtree(house.settings.token_roots)
-    result = doctor(CLOAKHOUSE_KEYS=shared().uri("doctorcli"))
+    result = doctor("--fast", CLOAKHOUSE_KEYS=shared().uri("doctorcli"))
     assert result.exit_code == 0
     assert "TLSv1.3" in result.stdout
     assert "TLS_" in result.stdout
@@ -89,7 +107,7 @@ def test_a_server_of_tls_1_2_is_exit_code_6(doctor: Doctor, tmp_path: Path) -> N
         configuration["listener"][0]["tcp"].update(tls_min_version="tls12", tls_max_version="tls12")
         file.write_text(json.dumps(configuration))
         server.start()
-        result = doctor("--output", "json", CLOAKHOUSE_KEYS=server.uri())
+        result = doctor("--fast", "--output", "json", CLOAKHOUSE_KEYS=server.uri())
         assert result.exit_code == 6
         finding = facts(result)["key service"]
         assert finding["ok"] is False
@@ -99,7 +117,7 @@ def test_a_server_of_tls_1_2_is_exit_code_6(doctor: Doctor, tmp_path: Path) -> N
 
 
 def test_an_unreachable_service_leaves_the_other_checks_standing(doctor: Doctor) -> None:
-    result = doctor("--output", "json", CLOAKHOUSE_KEYS=shared().uri().replace(f":{shared().port}/", ":9/"))
+    result = doctor("--fast", "--output", "json", CLOAKHOUSE_KEYS=shared().uri().replace(f":{shared().port}/", ":9/"))
     found = facts(result)
     assert result.exit_code == 6
     assert (found["key service"]["ok"], found["key service"]["protocol"]) == (False, "key.unreachable")
