@@ -6,6 +6,8 @@ What is left out of Spark is its scheduling; that versions are made anew, the te
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from tests.support import consents
 from tests.support.beside import WAIT_S, Gate, beside
 from tests.support.erasures import NAME, SOURCE, requested
 from tests.support.house import WEEKS, House
@@ -34,6 +37,7 @@ from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.ledger.versions import VersionState
 from cloakhouse.settings import Settings
 from cloakhouse.stages import landing_run, pseudonymize, publish_release
+from cloakhouse.stages.consent_due import consents_due, take_out
 from cloakhouse.stages.derived_runs import runs_of
 from cloakhouse.stages.land import land
 from cloakhouse.stages.publish import publish
@@ -291,3 +295,41 @@ def test_a_hold_leaves_what_was_made_of_rows_that_were_cut_and_the_next_erasure_
     assert done(house, SECOND)
     assert states(house) == [VersionState.COLLECTED]
     assert not list(open_store(house.settings).list("views"))
+
+
+def test_what_waits_for_an_approver_is_told_and_certified_as_not_made_anew(house: House) -> None:
+    batch = requested(house.settings, persons(house, 101)).name
+    told: list[str] = []
+    erase(house.settings, batch, told.append)  # nothing is left out here
+    assert told[told.index(f"anew/{NAME}") + 1] == f"{NAME} was not made anew: approval"
+    assert done(house, batch)
+    certified = json.loads(step(house, batch, "statement")["payload"])
+    [anew] = [one["done"] for one in certified["steps"] if one["step"] == f"anew/{NAME}"]
+    assert (anew["version"], anew["why"]) == (None, "approval")
+    assert certified["attacks"] == []
+    assert states(house) == [VersionState.COLLECTED]
+
+
+def test_a_withdrawal_while_a_run_is_pinned_stops_nothing_and_is_due(tmp_path: Path) -> None:
+    settings, now = consents.made(tmp_path / "home"), dt.datetime.now(dt.UTC)
+    contract = consents.customers(settings)
+    consents.deliver(settings, "2017-01-02", [consents.master_line(person) for person in (1, 2, 3)])
+    consents.say(settings, *((person, "customers", "granted", now - dt.timedelta(hours=1)) for person in (1, 2, 3)))
+    request = pseudonymize.plan(settings, contract)
+    assert request is not None
+    gate = Gate()
+
+    def pseudonymized() -> None:
+        pseudonymize.on_spark = gate.before(_here)
+        pseudonymize.run(settings, request, None)  # type: ignore[arg-type]
+
+    with beside(pseudonymized) as other:
+        gate.reached()
+        consents.say(settings, (1, "customers", "refused", now))
+        gate.open()
+        assert other.ended() == ""
+    [due] = consents_due(settings)
+    assert (due.part, due.persons, due.overdue) == ("2017-01-02", 1, False)
+    assert due.deadline - now == dt.timedelta(days=30)
+    assert [taken.rows for taken in take_out(settings)] == [1]
+    assert consents_due(settings) == []
