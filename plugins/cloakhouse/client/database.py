@@ -47,7 +47,8 @@ def status(ctx: click.Context, output: str) -> None:
 def upgrade(role: str, reader: str, output: str) -> None:
     """Bring the tables to this version's revision, all in one transaction.
 
-    Run it before the new version starts; run it again after an interruption. At that revision nothing is done.
+    Run it before the new version starts; run it again after an interruption. At that revision nothing is done. There is
+    no way back but a restored backup: make one first, with the version that runs now (`cloakhouse backup create`).
     """
     from cloakhouse.ledger.revisions import HEAD
     from cloakhouse.ledger.standing import bring_up
