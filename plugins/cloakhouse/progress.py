@@ -46,7 +46,9 @@ class Progress:
 
     def _emit(self, kind: str, **fields: object) -> None:
         event = {"kind": kind, "stage": self.stage, "dataset": self.dataset, "at": time.time(), **fields}
-        log.info("%s %s: %s", self.stage, self.dataset, {k: v for k, v in fields.items() if k != "message"})
+        told = {k: v for k, v in fields.items() if k != "message"}
+        beside = {"cloakhouse_fields": {**told, "event": kind, "stage": self.stage, "dataset": self.dataset}}
+        log.info("%s %s: %s", self.stage, self.dataset, told, extra=beside)  # see cloakhouse.logs
         if self.file is None:
             return
         line = (json.dumps(event) + "\n").encode()

@@ -41,6 +41,8 @@ from cloakhouse.client import (
     versions,
 )
 from cloakhouse.client.failures import CarefulGroup
+from cloakhouse.errors import ConfigurationError
+from cloakhouse.logs import configure
 
 EPILOG = """\b
 Shell completion:
@@ -123,4 +125,9 @@ for command in (log_exporting.export, log_exporting.forward, bundling.bundle, bu
 def main() -> None:
     """Run the command line and end the process with its exit code (see `cloakhouse -h`)."""
     os.umask(0o077)  # what a command writes, and what it starts writes, is for its user alone
+    try:
+        configure()
+    except ConfigurationError as problem:
+        click.echo(problem.explain(), err=True)
+        raise SystemExit(problem.exit_code) from None
     cli(prog_name="cloakhouse")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.keys.files import replacing
 from cloakhouse.ledger.catalogue import ManifestRef
+from cloakhouse.logs import configure
 from cloakhouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def run_stage(name: str, stage: Stage, arguments: Sequence[str] | None = None) -
     parser.add_argument("--sha256", required=True, help="its digest")
     parser.add_argument("--result", required=True, type=Path, help="file for the result")
     options = parser.parse_args(arguments)
+    configure(sys.stdout)  # which the task that submitted the job writes into its log
     spark = SparkSession.builder.appName(f"cloakhouse {name}").getOrCreate()
     problem: CloakhouseError | None = None
     try:

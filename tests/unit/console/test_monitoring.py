@@ -13,6 +13,7 @@ import yaml
 
 from cloakhouse.ledger.alert_rules import SEVERITIES
 from cloakhouse.ledger.audit_event import ALLOWED, FAILED, REFUSED
+from cloakhouse.stages.health import CHECKS
 from cloakhouse.stages.metrics import PARTS
 from cloakhouse.stages.metrics_log import COUNTED
 from cloakhouse.stages.metrics_model import FAMILIES
@@ -117,3 +118,12 @@ def test_every_rule_says_what_is_wrong_and_what_to_do() -> None:
         assert rule["labels"]["severity"] in SEVERITIES
         assert rule["annotations"].keys() == {"summary", "action"}
     assert len({rule["alert"] for rule in rules()}) == len(rules())
+
+
+def test_the_page_of_operations_lists_every_metric_and_every_check() -> None:
+    page = (INFRA.parent / "docs" / "operations.md").read_text()
+    for family in FAMILIES.values():
+        assert f"| `{family.name}` | {family.kind.value} | {', '.join(family.labels)} | {family.help} |" in page
+    for check in CHECKS:
+        assert f"| {check.what} | {check.expected} | {'' if check.slow else 'yes'} |" in page
+    assert set(re.findall(r"`(cloakhouse_\w+)`", page)) <= FAMILIES.keys()
