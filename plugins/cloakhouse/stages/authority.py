@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from cloakhouse.tokens.scrub import findings
 __all__ = ["UNKNOWN", "actor", "asked", "check_reason", "refusals_recorded"]
 
 SHORTEST, LONGEST = 10, 500  # characters of a reason
+TOKEN = re.compile(r"(?<![^\W_])(?:[0-9A-Fa-f]{32,}|[A-Z2-7]{26,})(?![^\W_])")  # a word that has a token's form
 
 
 def actor(settings: Settings) -> str:
@@ -61,13 +63,18 @@ def asked(
 def check_reason(text: str) -> str:
     """Return a written reason, trimmed. Raises ConfigurationError (`configuration.reason`) for one that can't stand.
 
-    It goes into the record for good, so it must say something and must not quote a customer's data.
+    It goes into the record for good, so it must say something and must not quote a customer's data: nothing that has
+    the form of an address, a number of a card or telephone, or a token. Names have no form: where it is known whom a
+    request is about, `cloakhouse.stages.request_reason` looks for theirs.
     """
     reason = text.strip()
     found = ""
     if not SHORTEST <= len(reason) <= LONGEST or not reason.isprintable():
         found = f"{len(reason)} characters" + ("" if reason.isprintable() else ", some of them unprintable")
-    elif quoted := [kind for kind, times in findings(pa.array([reason])).items() if times]:
+    elif quoted := [
+        *(kind for kind, times in findings(pa.array([reason])).items() if times),
+        *(["a token"] if TOKEN.search(reason) else []),
+    ]:
         found = "what looks like: " + ", ".join(quoted)
     if found:
         raise ConfigurationError(

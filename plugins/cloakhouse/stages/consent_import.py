@@ -1,8 +1,9 @@
 """Choices that persons made elsewhere, registered: one (`record_choice`), or a file of them (`import_choices`).
 
-1. Who asks, and why, is known, and may open the keys of rights tokens: the key service decides, by the grants on
+1. Who asks is known, and may open the keys of rights tokens: the key service decides, by the grants on
    `tokens/root` and `purposes/rights`. A refusal is recorded.
-2. Everything is read and checked. A line that can't be registered refuses all of them: nothing is half done.
+2. Everything is read and checked. A line that can't be registered refuses all of them: nothing is half done. So does
+   a reason that holds an identifier of one of the persons; until then it isn't recorded.
 3. All choices and their event, with a count, are one transaction. The same again adds nothing.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -25,9 +26,10 @@ from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.consent_model import API
 from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.settings import Settings
-from cloakhouse.stages.authority import asked, refusals_recorded
+from cloakhouse.stages.authority import asked, check_reason, refusals_recorded
 from cloakhouse.stages.consent_lines import NEEDED, OPTIONAL, Line, LineReader, csv_lines, json_lines
 from cloakhouse.stages.consent_master import declared, required_master
+from cloakhouse.stages.request_reason import UNCHECKED, require_not_among
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.subjects import rights_uses
 
@@ -71,7 +73,8 @@ def record_choice(
     with _authorised(settings, column, reason, "a choice", dataset) as (keys, event):
         reader = LineReader(column, keys, now)
         table = _sound(reader, reader.table([(1, line)]), "the choice")
-        return Registered(1, ConsentRegister(settings.database).add(table, event))
+        told = _named(column, keys, reason, table, event)
+        return Registered(1, ConsentRegister(settings.database).add(table, told))
 
 
 def import_choices(settings: Settings, path: Path, reason: str) -> Registered:
@@ -94,7 +97,8 @@ def import_choices(settings: Settings, path: Path, reason: str) -> Registered:
             table = _sound(reader, reader.table(_counted(_lines(path, stream, column), path)), path.name)
             if table.num_rows == 0:
                 raise _unusable(path.name, "at least one choice", "none")
-            return Registered(table.num_rows, ConsentRegister(settings.database).add(table, event))
+            told = _named(column, keys, reason, table, event)
+            return Registered(table.num_rows, ConsentRegister(settings.database).add(table, told))
     except OSError as fault:
         raise storage_error(fault, path, "no choice was registered") from None
 
@@ -110,10 +114,17 @@ def _authorised(
     settings: Settings, column: Column, reason: str, what: str, dataset: str
 ) -> Iterator[tuple[TokenKeys, Event]]:
     """Yield keys of rights tokens and the event of who asks; whatever refuses in the block is recorded with it."""
-    log, event = asked(settings, Action.RECORD_CONSENT, what, reason, 0, dataset=dataset, platform=True)
+    check_reason(reason)
+    log, event = asked(settings, Action.RECORD_CONSENT, what, UNCHECKED, 0, dataset=dataset, platform=True)
     with refusals_recorded(log, event):
         ensure_roots(settings, [use.root for use in rights_uses(column)])
         yield token_keys(settings), event
+
+
+def _named(column: Column, keys: TokenKeys, reason: str, table: pa.Table, event: Event) -> Event:
+    """Return `event` with its reason, once that holds no identifier of somebody whose choice is in `table`."""
+    require_not_among(column, keys, reason, table["subject"].combine_chunks())
+    return replace(event, reason=check_reason(reason))
 
 
 def _lines(path: Path, stream: TextIO, column: Column) -> Iterator[tuple[int, Line | None]]:

@@ -3,7 +3,7 @@
 The audit log can't be changed: a name in it would outlast the erasure, whose closing search finds it there. So a reason
 is refused that holds
 
-1. what has the form of a token of the lake;
+1. what has the form of a token of the lake (`authority.check_reason`, for every reason);
 2. an identifier of the file, or of one of the persons, in any form that the file could have it;
 3. what an identifying column of the customer master has of one of the persons, in any landed delivery: a name, an
    address, a number; whatever the case.
@@ -20,16 +20,19 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cloakhouse.contracts.model import Column
 from cloakhouse.errors import ConfigurationError
+from cloakhouse.keys.derive import KeySource
 from cloakhouse.settings import Settings
+from cloakhouse.stages.raw_subjects import legible
 from cloakhouse.stages.subject_file import Named
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_lookup import LookedUp, master_rows, union
 from cloakhouse.stages.sweep_values import SHORTEST
 from cloakhouse.stages.worklist_values import identifying
+from cloakhouse.tokens.subjects import rights_tokens
 
 UNCHECKED = "not kept: it was not yet searched for names of persons"
-TOKEN = re.compile(r"[0-9A-Fa-f]{32,}|[A-Z2-7]{26,}")
 WORD = re.compile(r"[^\W_]+")
 JOINING = "-/_"  # beside a short value they make it part of a longer word
 EDGES, BLANKS = r"^[^\pL\pN]+|[^\pL\pN]+$", r"\s+"
@@ -44,7 +47,7 @@ def require_nobody_named(
     """
     parts = _parts(reason)
     persons = union([found.persons, found.unknown_persons])
-    where = {"a token": any(TOKEN.fullmatch(part) for part in parts.to_pylist())}
+    where: dict[str, bool] = {}
     for name in (identifiers.column.name, *identifiers.also):
         tokens, _ = identifiers.read(parts.cast(pa.binary()), name)
         asked = union([named.tokens[name]["token"]] if name in named.tokens else [])
@@ -55,6 +58,16 @@ def require_nobody_named(
             where[name] = True
     if any(where.values()):
         raise _names_one([name for name, is_so in where.items() if is_so])
+
+
+def require_not_among(column: Column, keys: KeySource, reason: str, persons: pa.Array) -> None:
+    """Return if no part of `reason` is an identifier, of the subject's `column`, of one of `persons` (rights tokens).
+
+    For who may name persons by that column and not read the customer master. Raises as `require_nobody_named`.
+    """
+    values = legible(_parts(reason).cast(pa.binary()), column)
+    if _any_in(rights_tokens(values, column, keys), pc.unique(persons)):
+        raise _names_one([column.name])
 
 
 def _parts(reason: str) -> pa.Array:

@@ -4,13 +4,15 @@
 2. Who asks is a principal, whose role lets it read every column of `landing` and `protected` for this purpose. What is
    refused from here on is recorded. The platform's own identity is refused: a copy has to be somebody's.
 3. The day's limit of this principal holds, and the event is recorded, with the number of feeds, deliveries and
-   partitions that will be read: in one transaction, before anything is decrypted.
+   partitions that will be read: in one transaction, before anything is decrypted. Its reason isn't kept yet, for it
+   may name the person (`request_reason`).
 4. The person is looked up: one, whom the lake knows. One who was erased is told with day and batch. A legal hold keeps
    data from being erased and nobody from seeing them: the copy is made, and the hold is told to the officer alone.
 5. The copy is made as it is sealed, row by row: the person's lines as they were delivered, what they are in the
    protected zone, what was consented to, and what the law has a controller tell about all of it. Plaintext is in this
    process's memory alone, a few rows at a time.
-6. A second event says what left: digest and bytes of the sealed file, how many rows. Only then may it be handed out.
+6. A second event says why, and what left: digest and bytes of the sealed file, how many rows. Only then may it be
+   handed out.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.subject_holds import SubjectHolds
 from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.settings import EXPORT_LIMIT, Settings
-from cloakhouse.stages.authority import asked, refusals_recorded
+from cloakhouse.stages.authority import asked, check_reason, refusals_recorded
 from cloakhouse.stages.erasure_request import Tolerance, whole_file
 from cloakhouse.stages.reading_access import access_of, reading_ring, record_use
+from cloakhouse.stages.request_reason import UNCHECKED
 from cloakhouse.stages.residency import check_residency
 from cloakhouse.stages.subject_archive import Page, Rows, archive
 from cloakhouse.stages.subject_identifiers import Identifiers
@@ -96,7 +99,8 @@ def export_subject(settings: Settings, request: Request, sink: BinaryIO, about: 
     StorageError.
     """
     recipient = recipient_of(request.recipient)
-    log, event = asked(settings, ACTION, WHAT, request.reason, 1)
+    why = check_reason(request.reason)
+    log, event = asked(settings, ACTION, WHAT, UNCHECKED, 1)
     with refusals_recorded(log, event):
         _authorised(settings)
         identifiers = Identifiers.of(settings)
@@ -110,7 +114,7 @@ def export_subject(settings: Settings, request: Request, sink: BinaryIO, about: 
         pieces = archive(_parts(settings, identifiers, person, copy, about), settings.temporary())
         seal_stream(pieces, cast(BinaryIO, counted), recipient)
         copy.sha256, copy.bytes = counted.sha256, counted.bytes
-    _record(log, told, copy)
+    _record(log, replace(told, reason=why), copy)
     return copy
 
 
@@ -140,7 +144,7 @@ def _to_read(settings: Settings, identifiers: Identifiers) -> dict[str, str | in
 
 def _person(settings: Settings, identifiers: Identifiers, request: Request) -> bytes:
     """Return the rights token of the one person whom the file names. Raises NotFound, DeliveryError."""
-    _, found = whole_file(settings, identifiers, request.subject_file, Tolerance(column=request.column))
+    _, found = whole_file(settings, identifiers, request.subject_file, Tolerance(column=request.column), request.reason)
     everybody = union([found.persons, found.unknown_persons])
     if len(everybody) > 1 or (len(everybody) and found.unknown.count > len(found.unknown_persons)):
         raise _several(len(everybody))

@@ -94,6 +94,8 @@ def test_a_reason_must_say_something(settings: Settings, reason: str) -> None:
         ("asked by anna.meyer@example.com today", "email"),
         ("card 4111 1111 1111 1111 was charged twice", "card"),
         ("call her back on +49 30 1234567 please", "phone"),
+        ("what is 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f?", "a token"),
+        ("row of ABCDEFGHIJKLMNOPQRSTUVWXY2, withdrawn", "a token"),
     ],
 )
 def test_a_reason_with_personal_data_is_refused_and_not_quoted(reason: str, kind: str) -> None:

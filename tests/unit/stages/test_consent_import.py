@@ -25,6 +25,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages import consent_import, consent_lines
 from cloakhouse.stages.consent_import import Registered, import_choices, record_choice
 from cloakhouse.stages.consent_lines import LineReader, csv_lines
+from cloakhouse.stages.request_reason import UNCHECKED
 
 COLUMN = load_contract(SHIPPED / "customers.odcs.yaml").column("household_id")
 REASON = "case 4711: a call of the customer"
@@ -193,6 +194,24 @@ def test_one_choice_is_registered_as_of_now_with_its_reason(house: Settings) -> 
         assert "anna" not in refused.value.explain()
     with pytest.raises(ConfigurationError):
         record_choice(house, "1", "sharing", "granted", "why", policy="1")
+
+
+def test_a_reason_that_holds_an_identifier_of_somebody_in_it_is_refused_and_not_recorded(
+    house: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "choices.csv"
+    write(file, *SOUND)
+    for reason in ("the mail of household 1 of today", "asked by 0001, on the phone"):
+        with pytest.raises(ConfigurationError) as single:
+            record_choice(house, "1", "sharing", "refused", reason, policy="1")
+        with pytest.raises(ConfigurationError) as many:
+            import_choices(house, file, reason)
+        for told in (single.value, many.value):
+            assert (told.code, told.found) == ("configuration.reason", "what names one: household_id")
+    log = list(AuditLog(house.database).events())
+    assert {event.reason for event in log if event.code == "configuration.reason"} == {UNCHECKED}
+    assert said(house, 1) == []
+    assert record_choice(house, "1", "sharing", "refused", "the mail of case SD-1", policy="1").added == 1
 
 
 def test_a_principal_needs_the_grants_and_a_refusal_is_recorded(house: Settings, tmp_path: Path) -> None:

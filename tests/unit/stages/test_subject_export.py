@@ -33,6 +33,7 @@ from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access_apply import apply
+from cloakhouse.stages.request_reason import UNCHECKED
 from cloakhouse.stages.subject_export import Copy, Request, export_subject
 from cloakhouse.stages.subject_identifiers import Identifiers
 
@@ -194,7 +195,8 @@ def test_what_stays_on_record_is_written_before_and_after_and_names_nobody(desk:
     copy = given[1]
     [last] = [event for event in desk.events() if event.facts.get("sha256") == copy.sha256]
     first = desk.events()[desk.events().index(last) - 1]
-    assert (first.actor, first.role, first.purpose, first.reason) == ("dora", "privacy-officer", PURPOSE, REASON)
+    assert (first.actor, first.role, first.purpose, first.reason) == ("dora", "privacy-officer", PURPOSE, UNCHECKED)
+    assert last.reason == REASON
     assert (first.count, first.decision, first.facts["feeds"], first.facts["deliveries"]) == (1, ALLOWED, 2, 3)
     assert (last.count, last.facts["sha256"], last.facts["bytes"]) == (0, copy.sha256, copy.bytes)
     assert desk.token(desk.person).hex() not in repr((first, last))
@@ -249,6 +251,22 @@ def test_two_persons_and_unsound_requests_are_refused(desk: Desk) -> None:
     refused(ConfigurationError, "configuration.recipient", desk, f"household_id\n{one}\n", recipient="age1nobody")
     refused(ConfigurationError, "configuration.reason", desk, f"household_id\n{one}\n", reason="why not")
     assert len(desk.events()) == before
+
+
+def test_a_reason_that_names_the_person_is_refused_and_never_recorded(desk: Desk) -> None:
+    [line] = desk.of("customers", desk.person)
+    before = len(desk.events())
+    for word, column in ((line["name"], "name"), (f"household {desk.person}", "household_id")):
+        reason = f"access request of {word}, by letter"
+        told = refused(
+            ConfigurationError, "configuration.reason", desk, f"household_id\n{desk.person}\n", reason=reason
+        )
+        assert column in told.found
+        assert str(word) not in told.explain()
+    recorded = desk.events()[before:]
+    assert [event.code for event in recorded if event.decision != ALLOWED] == ["configuration.reason"] * 2
+    assert {event.reason for event in recorded if event.action == "export subject"} == {UNCHECKED}
+    assert str(line["name"]) not in repr(recorded)
 
 
 def test_lines_of_an_unclear_form_are_counted_and_not_given_out(desk: Desk, tmp_path: Path) -> None:
