@@ -76,42 +76,44 @@ def read_elsewhere(file: Path) -> Iterator[BinaryIO]:
             raise OSError("another process could not read the file to its end")
 
 
-def layers(stream: BinaryIO, depth: int = DEPTH) -> Iterator[BinaryIO]:
-    """Yield what is packed in a file: of gzip, zip and zstd, and in what these hold. A damaged end is passed over.
+def layers(stream: BinaryIO, depth: int = DEPTH, largest: int = LARGEST) -> Iterator[BinaryIO]:
+    """Yield what is packed in a file: of gzip, zip and zstd, and in what these hold.
 
-    Raises OSError for archives that are packed too deep or too large to be looked into, or that have a password.
+    Of gzip and zstd a damaged end is passed over: all that can be unpacked before it was. Raises OSError for a zip
+    whose list of members is torn off or damaged, since what it holds can't be told; and for archives that are packed
+    too deep to be looked into, or have more than `largest` bytes within another, or a password.
     """
     start = stream.read(4)
     stream.seek(0)
     if start.startswith(PACKED[0]):
-        yield from _unpacked(gzip.GzipFile(fileobj=stream), depth)
+        yield from _unpacked(gzip.GzipFile(fileobj=stream), depth, largest)
     elif start == PACKED[1]:
         with pa.CompressedInputStream(pa.PythonFile(stream), "zstd") as inner:
-            yield from _unpacked(inner, depth)
+            yield from _unpacked(inner, depth, largest)
     elif start == PACKED[2]:
         try:
             with zipfile.ZipFile(stream) as archive:
                 for member in archive.infolist():
                     with archive.open(member) as inner:
-                        yield from _unpacked(inner, depth)
+                        yield from _unpacked(inner, depth, largest)
         except zipfile.BadZipFile:
-            return
+            raise OSError("a zip archive that is torn or damaged") from None
         except (NotImplementedError, RuntimeError):
             raise OSError("an archive with a password, or of a method that is not known") from None
 
 
-def _unpacked(stream: Any, depth: int) -> Iterator[BinaryIO]:
+def _unpacked(stream: Any, depth: int, largest: int) -> Iterator[BinaryIO]:
     whole = _Unpacking(stream)
     start = whole.read(4)
     if not start.startswith(PACKED):
         whole.first = start
         yield cast(BinaryIO, whole)
         return
-    content = start + whole.read(LARGEST)
+    content = start + whole.read(largest)
     yield io.BytesIO(content)
     if depth == 1 or whole.read(1):
         raise OSError("archives in an archive, too deep or too large to be searched")
-    yield from layers(io.BytesIO(content), depth - 1)
+    yield from layers(io.BytesIO(content), depth - 1, largest)
 
 
 class _Unpacking:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import gzip
+import io
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +35,7 @@ from cloakhouse.stages.erasure_batch import Batch, write_list
 from cloakhouse.stages.erasure_worklist import collect, drop
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.sweep import Findings, require_clean, sweep
-from cloakhouse.stages.sweep_readers import read_elsewhere
+from cloakhouse.stages.sweep_readers import layers, read_elsewhere
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.stages.worklist_values import SCHEMA, VALUE, deliveries, others_have, parsed
 from cloakhouse.tokens.subjects import rights_tokens, rights_uses
@@ -176,6 +178,32 @@ def test_archives_in_archives_are_unpacked_or_told(after: Searched, depth: int) 
     (after.house.settings.home / "left.gz").write_bytes(packed)
     findings = after.sweep()
     assert (findings.found, len(findings.unopened)) == ((1, 0) if depth == 2 else (0, 1))
+
+
+@pytest.mark.parametrize("lost", [1, 30, 200])
+def test_a_torn_zip_is_told_as_unreadable(after: Searched, lost: int) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("left.csv", f"{after.master['email']}\n" * 100)
+        archive.writestr("more.csv", f"{after.master['card_number']}\n" * 100)
+    (after.house.settings.home / "left.zip").write_bytes(packed.getvalue()[:-lost])
+    findings = after.sweep()
+    assert [(one.zone, one.part, one.hits) for one in findings.unopened] == [("home", "unreadable", 1)]
+    assert not findings.clean
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+@pytest.mark.parametrize("value", [b"ann@example.org", b"\x01" * 16])
+def test_what_is_split_at_the_edge_of_what_is_unpacked_is_found_or_told(value: bytes, beyond: bool) -> None:
+    inner = gzip.compress(b"." * 100 + value + b"." * 100, 0)  # stored, so that the value stands in its bytes
+    edge = inner.index(value) + len(value) // 2 if beyond else len(inner)
+    found, told = b"", False
+    try:
+        for layer in layers(io.BytesIO(gzip.compress(inner)), largest=edge):
+            found += layer.read(1 << 20)
+    except OSError:
+        told = True
+    assert (value in found, told) == (not beyond, beyond)
 
 
 def test_a_value_that_spans_two_blocks_is_found_once(after: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
