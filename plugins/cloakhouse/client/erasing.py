@@ -24,6 +24,8 @@ AFFECTED = (
     Heading("name", whole=True),
     Heading("rows", right=True),
     Heading("kept", right=True),
+    Heading("engine"),
+    Heading("refit"),
 )
 
 

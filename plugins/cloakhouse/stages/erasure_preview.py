@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cloakhouse.contracts.model import Contract
+from cloakhouse.contracts.model import Contract, Kind
+from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.lake.landed import LandedObject, opened
 from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import TableStore
@@ -21,9 +22,11 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ProtectedPartition
 from cloakhouse.ledger.subject_holds import SubjectHolds
+from cloakhouse.ledger.versions import DatasetVersion, VersionState
 from cloakhouse.settings import Settings
 from cloakhouse.stages.cutting import FILES, QUARANTINE, subject_rows
-from cloakhouse.stages.derived import traces
+from cloakhouse.stages.derived import Trace, traces
+from cloakhouse.stages.derived_runs import Run
 from cloakhouse.stages.erase_landed import feeds_of_persons
 from cloakhouse.stages.erase_quarantine import quarantine_rows
 from cloakhouse.stages.erasure_batch import Batch
@@ -33,16 +36,26 @@ from cloakhouse.stages.raw_subjects import RawSubjects
 from cloakhouse.stages.sources import PROTECTED, file_entries
 from cloakhouse.stages.token_roots import token_keys
 
+FITTED = "yes"
+STAYS = "no: its guarantee is strong enough, the model stays"  # decision record 40
+NEWER = "no: a newer version stands"
+UNPUBLISHED = "no: its version is not published"
+NO_CONTRACT = "no: no contract asks for it"
+ASKED_FOR = "no: an approver has to agree, by its DAG"
+
 
 @dataclass(frozen=True)
 class Affected:
     """What of one place would go.
 
     Attributes:
-        zone: `landing`, `protected`, `quarantine`; of derived data what goes: `version`, `stays`, `run`.
+        zone: `landing`, `protected`, `quarantine`; of derived data what goes: `version`, `stays`, `run`; and `model`,
+            the synthesizer of a version or of an unpublished run.
         name: the partition, with the revision of a landed one (`2016-12-26/1`); the version (`baskets@3`).
         rows: lines or rows that go, files of a run that go; of a version that it has.
         kept: lines that name somebody under a hold as well, and stay.
+        engine: of a model.
+        refit: of a model, whether another is fitted in its place: FITTED, or why not.
     """
 
     dataset: str
@@ -50,6 +63,8 @@ class Affected:
     name: str
     rows: int
     kept: int = 0
+    engine: str = ""
+    refit: str = ""
 
 
 def preview(settings: Settings, batch: Batch) -> list[Affected]:
@@ -111,7 +126,41 @@ def _derived(settings: Settings, touched: dict[str, list[str]], persons: pa.Arra
             yield Affected(trace.dataset, "version", version.name, version.rows)
         for version in trace.kept:
             yield Affected(trace.dataset, "stays", version.name, version.rows)
+        yield from _models(trace, load_contracts(settings.contracts).get(trace.dataset))
         for run in trace.runs:
             yield Affected(trace.dataset, "run", run.fingerprint[:12], len(run.views) + len(run.files))
         for run in trace.bare:  # of a version that stays the views go alone
             yield Affected(trace.dataset, "run", run.fingerprint[:12], len(run.views))
+
+
+def _models(trace: Trace, contract: Contract | None) -> Iterator[Affected]:
+    """Yield the synthesizers that were fitted on rows of the persons: of versions that go or stay, then of runs.
+
+    Whether one is fitted anew is as `cloakhouse.stages.erase_derived` and what follows it decide: in the place of the
+    newest published version, where a contract asks for the dataset and no approver is asked. A budget that is used up
+    or a gate that isn't passed may still refuse it: that shows when it is tried.
+    """
+    runs = {run.manifest.path: run for run in (*trace.runs, *trace.bare) if "training" in run.content}
+    newest = trace.published[-1] if trace.newest else None
+    for version, release in trace.versions:
+        run = runs.pop(release.source.path, None)
+        if run is not None:
+            yield Affected(trace.dataset, "model", version.name, 1, 0, _engine(run), _refit(version, newest, contract))
+    staying = {run.manifest.path for run in trace.bare}
+    for path, run in runs.items():
+        refit = STAYS if path in staying else UNPUBLISHED
+        yield Affected(trace.dataset, "model", run.fingerprint[:12], int(path not in staying), 0, _engine(run), refit)
+
+
+def _refit(version: DatasetVersion, newest: DatasetVersion | None, contract: Contract | None) -> str:
+    if version.state is not VersionState.PUBLISHED:
+        return UNPUBLISHED
+    if version != newest:
+        return NEWER
+    if contract is None or contract.kind is Kind.FEED:
+        return NO_CONTRACT
+    return FITTED if contract.approval is None else ASKED_FOR
+
+
+def _engine(run: Run) -> str:
+    return str(run.content["engine"]["engine"])

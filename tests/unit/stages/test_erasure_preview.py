@@ -15,7 +15,7 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.catalogue import Catalogue, ProtectedPartition
 from cloakhouse.ledger.versions import VersionState
-from cloakhouse.stages.erasure_preview import preview
+from cloakhouse.stages.erasure_preview import FITTED, NEWER, STAYS, Affected, preview
 from cloakhouse.stages.erasure_request import Chosen
 from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.tokens.keyed import written
@@ -40,6 +40,30 @@ def protect(attic: Attic, households: list[int]) -> None:
     attic.parents[WEEK] = {"partition": WEEK, **ref.as_dict()}
 
 
+def looked_at(attic: Attic, *households: int) -> list[Affected]:
+    chosen = Chosen(attic.persons(*households), pa.array([], RIGHTS_TYPE), {})
+    return preview(attic.settings, chosen.batch())
+
+
+def test_a_dry_run_lists_the_models_and_whether_each_is_fitted_anew(tmp_path: Path) -> None:
+    attic = Attic.at(tmp_path / "home")
+    protect(attic, [1, 1, 2, 3])
+    attic.publish([1, 2])
+    attic.publish([1])
+
+    def models(*households: int) -> list[tuple[str, str, str, int, str]]:
+        found = [one for one in looked_at(attic, *households) if one.zone == "model"]
+        return [(one.dataset, one.name, one.engine, one.rows, one.refit) for one in found]
+
+    assert models(1) == [(NAME, f"{NAME}@1", "copula", 1, NEWER), (NAME, f"{NAME}@2", "copula", 1, FITTED)]
+    assert models(2) == [(NAME, f"{NAME}@1", "copula", 1, NEWER)]
+    assert models(9) == []
+    attic.publish([1], guarantee=STRONG)
+    [*gone, (_, _, engine, rows, refit)] = models(1)
+    assert [one[-1] for one in gone] == [NEWER, NEWER]
+    assert (engine, rows, refit) == ("copula", 0, STAYS)
+
+
 def test_a_dry_run_counts_rows_and_what_was_made_of_them_and_changes_nothing(tmp_path: Path) -> None:
     attic = Attic.at(tmp_path / "home")
     protect(attic, [1, 1, 2, 3])
@@ -50,8 +74,7 @@ def test_a_dry_run_counts_rows_and_what_was_made_of_them_and_changes_nothing(tmp
     before = {path: open_store(attic.settings).read(path) for path in attic.files()}
 
     def would_go(*households: int) -> list[tuple[str, str, int]]:
-        chosen = Chosen(attic.persons(*households), pa.array([], RIGHTS_TYPE), {})
-        found = preview(attic.settings, chosen.batch())
+        found = [one for one in looked_at(attic, *households) if one.zone != "model"]
         return [(one.zone, "" if one.zone == "run" else one.name, one.rows) for one in found]
 
     first, kept = ("version", f"{NAME}@1", 2), ("stays", f"{NAME}@3", 2)
