@@ -185,7 +185,7 @@ def _work_folder(settings: Settings) -> Iterator[Path]:
 
 def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> int:
     """Run `command` in a process group of its own, its output into the log; end the whole group in every case."""
-    environment = _environment(settings, folder)
+    environment = driver_environment(settings, folder)
     if job.master.startswith("local"):
         environment["SPARK_LOCAL_IP"] = LOOPBACK  # where Spark's pages would listen, if they are turned on
     process = subprocess.Popen(
@@ -211,7 +211,7 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> 
         _RUNNING.discard(process)
 
 
-def _environment(settings: Settings, folder: Path) -> dict[str, str]:
+def driver_environment(settings: Settings, folder: Path) -> dict[str, str]:
     """Return the driver's variables: this process's but for Airflow's connections and databases, and `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(AIRFLOW_SECRETS)}
     kept.pop("SPARK_HOME", None)

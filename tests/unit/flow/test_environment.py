@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from cloakhouse.errors import ConfigurationError
 from cloakhouse.flow.environment import airflow_home, prepare
+from cloakhouse.flow.submit import driver_environment
 from cloakhouse.settings import Settings
 
 PASSWORD = "a%40b%2Fc"  # a@b/c
@@ -75,3 +76,17 @@ def test_another_home_and_workers_have_none_of_it(settings: Settings, tmp_path: 
     assert PASSWORD not in repr(both) + str(both.for_workers())
     assert Settings.from_dict(both.as_dict()) == both
     assert Settings.from_environment(both.environment()) == both
+
+
+def test_a_spark_driver_has_none_of_airflows_secrets(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "Zwetschgenhuber"
+    for name in ("AIRFLOW_CONN_CLOAKHOUSE_CONTROL", "AIRFLOW_VAR_X", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("CLOAKHOUSE_AIRFLOW_DATABASE", f"postgresql://airflow:{secret}@localhost/airflow")
+    monkeypatch.setenv("AWS_PROFILE", "kept")
+    both = replace(settings, airflow_database=f"postgresql://airflow:{secret}@localhost/airflow")
+    found = driver_environment(both, tmp_path)
+    assert [name for name, value in found.items() if secret in value] == []
+    assert (found["AWS_PROFILE"], found["CLOAKHOUSE_HOME"], found["TMPDIR"]) == ("kept", str(both.home), str(tmp_path))
