@@ -94,12 +94,11 @@ module "cluster" {
   instance_types     = var.instance_types
   node_count         = var.node_count
 
+  # Service accounts of infra/kubernetes.
   service_accounts = {
-    for role in ["platform", "spark"] : role => {
-      namespace = var.namespace
-      account   = role
-      role_arn  = module.roles.arns[role]
-    }
+    airflow        = { namespace = var.namespace, account = "airflow", role_arn = module.roles.arns["platform"] }
+    spark-driver   = { namespace = var.namespace, account = "spark-driver", role_arn = module.roles.arns["platform"] }
+    spark-executor = { namespace = "${var.namespace}-spark", account = "spark-executor", role_arn = module.roles.arns["spark"] }
   }
 }
 

@@ -14,8 +14,8 @@ output "database" {
 }
 
 output "cluster" {
-  description = "Name of the cluster, and the file system of CLOAKHOUSE_HOME."
-  value       = { name = module.cluster.name, home = module.cluster.home_file_system_id }
+  description = "Name of the cluster, and the volume handle of CLOAKHOUSE_HOME."
+  value       = { name = module.cluster.name, home = module.cluster.home_volume }
 }
 
 output "spark_application" {

@@ -139,7 +139,7 @@ variable "database_backup_days" {
 }
 
 variable "emr" {
-  description = "EMR Serverless; null for none, and Spark runs in the cluster."
+  description = "EMR Serverless; null for none. The platform has no way to submit to it yet (docs/engines.md)."
   default     = null
   type = object({
     release        = string

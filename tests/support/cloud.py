@@ -77,6 +77,7 @@ def _common(at: Account) -> dict[str, str]:
         "trail_arn": at.bucket("-trail"),
         "trail": f"arn:{at.partition}:cloudtrail:{at.region}:{at.account}:trail/{at.name}",
         "applications_arn": f"arn:{at.partition}:emr-serverless:{at.region}:{at.account}:/applications/*",
+        "own_secrets_arn": f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:{at.name}/*",
         "cluster_arn": f"arn:{at.partition}:eks:{at.region}:{at.account}:cluster/{at.name}",
         "key_administrator": at.role("key-administrator"),
         "break_glass": at.role("break-glass"),

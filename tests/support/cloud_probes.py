@@ -45,7 +45,7 @@ ACCOUNT = (
     *("emr-serverless:CreateApplication", "emr-serverless:DeleteApplication"),
 )
 JOB = ("StartJobRun", "GetJobRun", "ListJobRuns", "CancelJobRun")
-SECRET = ("GetSecretValue", "PutSecretValue", "DeleteSecret", "PutResourcePolicy")
+SECRET = ("GetSecretValue", "DescribeSecret", "PutSecretValue", "DeleteSecret", "PutResourcePolicy")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,10 @@ def _other(at: Account) -> Iterator[Probe]:
     for action in JOB:
         yield Probe(f"emr-serverless:{action}", "application", at.application_arn, context)
         yield Probe(f"emr-serverless:{action}", "job", f"{at.application_arn}/jobruns/1", context)
-    yield from (Probe(f"secretsmanager:{a}", "secret", at.database_secret_arn, context) for a in SECRET)
+    secrets = f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:"
+    own = {"database": at.database_secret_arn, "pods": f"{secrets}{at.name}/pgpass-1", "others": f"{secrets}x/y-1"}
+    for name, arn in own.items():
+        yield from (Probe(f"secretsmanager:{action}", f"secret:{name}", arn, context) for action in SECRET)
 
 
 def key_arn(at: Account, name: str) -> str:

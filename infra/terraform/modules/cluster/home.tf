@@ -46,3 +46,23 @@ resource "aws_efs_mount_target" "home" {
   subnet_id       = each.value
   security_groups = [aws_security_group.home.id]
 }
+
+# Every file is the platform's user's, whoever mounts it.
+resource "aws_efs_access_point" "home" {
+  file_system_id = aws_efs_file_system.home.id
+
+  posix_user {
+    uid = 10001
+    gid = 10001
+  }
+
+  root_directory {
+    path = "/home"
+
+    creation_info {
+      owner_uid   = 10001
+      owner_gid   = 10001
+      permissions = "0700"
+    }
+  }
+}

@@ -7,6 +7,7 @@ output "security_group_id" {
   value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
 }
 
-output "home_file_system_id" {
-  value = aws_efs_file_system.home.id
+output "home_volume" {
+  description = "Volume handle of CLOAKHOUSE_HOME for the EFS driver: file system and access point."
+  value       = "${aws_efs_file_system.home.id}::${aws_efs_access_point.home.id}"
 }

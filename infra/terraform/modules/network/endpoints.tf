@@ -18,10 +18,16 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
 }
 
 resource "aws_vpc_endpoint" "s3" {
-  vpc_id            = aws_vpc.this.id
-  service_name      = "com.amazonaws.${var.region}.s3"
-  vpc_endpoint_type = "Gateway"
-  route_table_ids   = [aws_route_table.private.id]
+  vpc_id              = aws_vpc.this.id
+  service_name        = "com.amazonaws.${var.region}.s3"
+  vpc_endpoint_type   = "Interface" # with addresses of ours, so that policies of the cluster's network can name them
+  private_dns_enabled = true
+  subnet_ids          = [for subnet in aws_subnet.private : subnet.id]
+  security_group_ids  = [aws_security_group.endpoints.id]
+
+  dns_options {
+    private_dns_only_for_inbound_resolver_endpoint = false
+  }
 }
 
 resource "aws_vpc_endpoint" "interface" {

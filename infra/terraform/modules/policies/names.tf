@@ -37,6 +37,7 @@ locals {
     trail                = local.trail
     prefix               = var.prefix
     applications_arn     = "arn:${var.partition}:emr-serverless:${var.region}:${var.account}:/applications/*"
+    own_secrets_arn      = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/*"
     cluster_arn          = local.cluster_arn
     key_administrator    = local.arn_of["key-administrator"]
     break_glass          = local.arn_of["break-glass"]

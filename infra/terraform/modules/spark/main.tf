@@ -10,7 +10,7 @@ resource "aws_security_group" "jobs" {
 
 resource "aws_vpc_security_group_egress_rule" "https" {
   security_group_id = aws_security_group.jobs.id
-  description       = "Endpoints of the network, and S3 through its gateway"
+  description       = "Endpoints of the network"
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443
