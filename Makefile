@@ -87,11 +87,31 @@ $(INFRA_STAMP): infra/checks/requirements.txt infra/checks/constraints.txt
 check-infra: $(INFRA_STAMP)  ## check infra/: Terraform and what else is described there; CHECK=name takes one
 	@sh infra/checks/run.sh $(CHECK)
 
+SUPPLY_STAMP := .venv-supply/.installed
+
+$(SUPPLY_STAMP): infra/supply/requirements.txt
+	@test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
+	@timeout 300 .venv-supply/bin/python -m pip install --quiet --disable-pip-version-check -r infra/supply/requirements.txt
+	@touch $@
+
+.PHONY: sbom audit licences wheel
+sbom: install $(SUPPLY_STAMP)  ## write dist/sbom.cdx.json: CycloneDX of the locked environment
+	@.venv-supply/bin/python infra/supply/sbom.py dist/sbom.cdx.json
+
+audit: $(SUPPLY_STAMP)  ## ask PyPI's advisory service about all locked packages; fails when it can't be asked
+	@sh infra/supply/audit.sh
+
+licences: install  ## write docs/licences.md from installed metadata
+	@$(BIN)/python infra/supply/licences.py docs/licences.md
+
+wheel: install  ## build the last commit's wheel into dist, the same bytes each time
+	@sh infra/supply/wheel.sh dist
+
 clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
 	rm -rf var docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 distclean: clean  ## clean, and remove .venv and .venv-infra
-	rm -rf $(VENV) .venv-infra
+	rm -rf $(VENV) .venv-infra .venv-supply
 
 .PHONY: docs
 docs: install  ## write docs/treatments.md
