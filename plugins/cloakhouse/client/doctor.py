@@ -39,10 +39,11 @@ NEGOTIATED = "TLS 1.3, or a connection that leaves no process"
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, fast: bool, output: str) -> None:
-    """Check an installation: connections, rules, records, machine, Airflow.
+    """Check that an installation is in order.
 
-    It connects to everything that is configured, shows what was found, and says what to do about what is wrong.
-    Nothing is changed. Exit code 6 if something is wrong, 4 if what is stored isn't what was written.
+    Connections, rules, records, machine and Airflow: it connects to everything that is configured, shows what was
+    found, and says what to do about what is wrong. Nothing is changed. Exit code 6 if something is wrong, 4 if what is
+    stored isn't what was written.
     """
     from cloakhouse.settings import Settings
     from cloakhouse.stages.connections import examine

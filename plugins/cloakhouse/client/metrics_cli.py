@@ -9,7 +9,7 @@ from cloakhouse.client.key_common import installation, say
 
 @click.group()
 def metrics() -> None:
-    """Show the metrics of an installation, and let Prometheus scrape them.
+    """Show metrics, and let Prometheus scrape them.
 
     The console answers at /metrics (in Airflow: /auditor/metrics) once a token is made. docs/operations.md lists the
     metrics; infra/prometheus has alert rules, infra/grafana a dashboard.
