@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.support.erasures import Attic, requested
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.ledger import database as db
+from cloakhouse.ledger.version_rows import aware
 from cloakhouse.settings import Settings
 from cloakhouse.stages.backup import Wanted, create
 from cloakhouse.stages.backup_manifest import Backup, shelf_of
@@ -99,7 +101,7 @@ def rows(settings: Settings, *but: str) -> dict[str, list[Any]]:
         for table in db.METADATA.sorted_tables:
             if table.name not in but:
                 wanted = sa.select(table).order_by(*table.primary_key.columns)
-                found[table.name] = [tuple(row) for row in connection.execute(wanted)]
+                found[table.name] = [tuple(map(_utc, row)) for row in connection.execute(wanted)]
     return found
 
 
@@ -114,3 +116,7 @@ def key_files(settings: Settings) -> dict[str, bytes]:
     folders = ("dataset-keys", "key-shares", "signing-keys", "token-roots", "keystore")
     paths = (path for name in folders for path in (settings.home / name).rglob("*") if path.is_file())
     return {str(p.relative_to(settings.home)): p.read_bytes() for p in paths if not p.name.startswith(".")}
+
+
+def _utc(value: Any) -> Any:
+    return aware(value) if isinstance(value, dt.datetime) else value

@@ -25,21 +25,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
-from cloakhouse.keys.files import fsync_folder, new_file, staged, storage_error
+from cloakhouse.keys.files import fsync_folder, storage_error
 from cloakhouse.keys.signing import PublicKey
-from cloakhouse.lake.store.opening import is_folder, open_store
+from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
-from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.database_engine import emptied, let_go
 from cloakhouse.ledger.revisions import HEAD
 from cloakhouse.settings import Settings
-from cloakhouse.stages.backup_database import Loading, insert, is_empty, set_sequences
-from cloakhouse.stages.backup_keys import is_key_file, mode_of
-from cloakhouse.stages.backup_manifest import DATABASE, Backup, SealedFile, backups, broken, chosen
-from cloakhouse.stages.backup_sealing import Digested, check_sealed, opened
+from cloakhouse.stages.backup_manifest import Backup, backups, chosen
+from cloakhouse.stages.backup_sealing import check_sealed
 from cloakhouse.stages.restore_checks import check_restored
+from cloakhouse.stages.restore_files import check_empty, make_room, put_database, put_key, put_object
 from cloakhouse.stages.restore_rights import Brought, bring_in
 from cloakhouse.stages.restored import Closed, close
 
@@ -97,8 +95,9 @@ def restore(settings: Settings, source: Source, watch: Watch = lambda what, done
     _check_revision(backup)
     beside = settings.home.with_name(f".{settings.home.name}.restoring")
     there = _moved(settings, beside)
-    _check_empty(settings, backup, source)  # 2
+    make_room(settings.home, beside)  # 2
     try:
+        check_empty(there, backup)
         return _restored(settings, there, source, backup, rights, watch)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
@@ -110,13 +109,13 @@ def _restored(
 ) -> Restored:
     for one in (rights or backup).files:  # 3
         if one.path.startswith("home/"):
-            _key_file(there.home, source, one)
+            put_key(there.home, source.shelf, source.identity, one)
     store = open_store(there)
     objects = [one for one in backup.files if one.path.startswith("lake/")]
     for number, one in enumerate(objects, start=1):
-        _object(store, source, one)
+        put_object(store, source.shelf, source.identity, one)
         watch("objects", number, len(objects))
-    _database(there, source, backup)
+    put_database(there, source.shelf, source.identity, backup)
     lost = check_restored(there, backup, rights, source.anchors, older=source.older)  # 4
     brought = bring_in(there, source.shelf, rights, source.identity, backup) if rights is not None else Brought()  # 5
     closed = close(there, backup, rights, brought, lost)  # 6
@@ -155,75 +154,8 @@ def _check_revision(backup: Backup) -> None:
         )
 
 
-def _check_empty(settings: Settings, backup: Backup, source: Source) -> None:
-    beside = settings.home.with_name(f".{settings.home.name}.restoring")
-    shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
-    if settings.home.is_symlink() or (
-        settings.home.exists() and (settings.home.is_file() or any(settings.home.iterdir()))
-    ):
-        raise _taken(str(settings.home), "a place where nothing is", "name another folder, or move that one away")
-    if not _moved(settings, beside).database.startswith("sqlite"):
-        with db.open_database(settings.database).connect() as connection:
-            if not is_empty(connection):
-                raise _taken("CLOAKHOUSE_DATABASE", "a database without rows", "make a new one")
-    if not is_folder(settings):
-        wanted = {one.path.removeprefix("lake/"): one.bytes for one in backup.files}
-        for info in open_store(settings).list():
-            if wanted.get(info.path) != info.bytes:
-                raise _taken("CLOAKHOUSE_LAKE", "a lake without objects of another origin", "name another bucket")
-    try:
-        beside.mkdir(parents=True, mode=0o700)
-        if settings.home.exists():
-            settings.home.rmdir()
-    except OSError as fault:
-        raise storage_error(fault, settings.home, "nothing was restored") from None
-
-
 def _moved(settings: Settings, beside: Path) -> Settings:
     """Return the settings for the folder in which the home is made; what lies elsewhere lies there."""
     moved = settings.with_home(beside)
     database = moved.database if settings.database == f"sqlite:///{settings.home / 'control.db'}" else settings.database
     return replace(moved, database=database, store=settings.store, cache=settings.cache)
-
-
-def _key_file(home: Path, source: Source, one: SealedFile) -> None:
-    path = one.path.removeprefix("home/")
-    if not is_key_file(path):
-        raise broken(one.path, "the file of a key", "another path")
-    with staged(home / path, "nothing was restored") as target, new_file(target, mode_of(path)) as stream:
-        opened(source.shelf, one, source.identity, stream)
-
-
-def _object(store: ObjectStore, source: Source, one: SealedFile) -> None:
-    path = one.path.removeprefix("lake/")
-    if store.stat(path) is not None:  # in a bucket, by a call that was killed
-        digest = Digested()
-        with store.fetched(path).open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.write(block)
-        if digest.sha256 == one.sha256:
-            return
-    with store.staged(path) as target, new_file(target) as stream:
-        opened(source.shelf, one, source.identity, stream)
-
-
-def _database(there: Settings, source: Source, backup: Backup) -> None:
-    engine = db.open_database(there.database)
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        loading = Loading(backup.revision, lambda table, rows: insert(connection, table, rows))
-        opened(source.shelf, backup.file(DATABASE), source.identity, loading)
-        loading.finish()
-        set_sequences(connection)
-
-
-def _taken(where: str, expected: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(
-        where=where,
-        expected=expected,
-        found="something",
-        not_done="nothing was restored, and what is there was not touched",
-        remedy=remedy,
-        code="not-empty",
-    )
