@@ -151,7 +151,6 @@ def test_a_reason_that_says_nothing_or_quotes_a_person_is_refused(house: House, 
         ("closing of household #{household_id}.", "household_id"),
         ("loyalty card ({loyalty_card}) was lost", "loyalty_card"),
         ("who lives at {street}", "street"),
-        ("token 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f of the lake", "a token"),
     ],
 )
 def test_a_reason_that_names_one_of_the_persons_is_refused_and_recorded_nowhere(
