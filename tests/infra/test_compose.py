@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -124,7 +123,7 @@ def test_the_platform_takes_the_settings() -> None:
     assert fields_of(connection["host"], connection["extra"]) == {}
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+@pytest.mark.openssl
 def test_secrets_are_made_once(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     command = ["sh", str(FILE.parent / "secrets.sh"), str(folder)]

@@ -44,7 +44,7 @@ def _rendered_by_terraform(folder, at):
     return {name: output["value"] for name, output in json.loads(run("output", "-json")).items()}
 
 
-@pytest.mark.skipif(not shutil.which("terraform"), reason="no terraform here: it comes from no package registry")
+@pytest.mark.terraform
 @pytest.mark.parametrize("image", ["", "ab" * 48])
 def test_terraform_renders_the_same(tmp_path, image):
     at = Account(enclave_image_sha384=image)

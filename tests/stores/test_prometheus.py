@@ -27,7 +27,7 @@ from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.audit_event import FAILED, Action, Event
 from cloakhouse.stages.metrics_model import FAMILIES
 
-pytestmark = pytest.mark.stores
+pytestmark = [pytest.mark.stores, pytest.mark.prometheus]
 INFRA = Path(__file__).parents[2] / "infra"
 WAIT_S = 60.0
 
