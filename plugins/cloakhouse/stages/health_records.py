@@ -11,7 +11,7 @@ from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import AuditLog
-from cloakhouse.ledger.audit_event import ALLOWED
+from cloakhouse.ledger.audit_event import ALLOWED, Action, decode
 from cloakhouse.ledger.budget import PrivacyLedger
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.checkpoints import opened
@@ -29,9 +29,9 @@ from cloakhouse.stages.version_checks import check_register, open_release
 
 NIGHT = dt.timedelta(hours=26)  # what is done every night is late after it
 BACKLOG = 10_000  # entries
-BACK_UP = "back up"  # the action of a backup's event
 DEADLINE, SOON = dt.timedelta(days=30), dt.timedelta(days=7)  # GDPR Art. 12(3): within one month of receipt
 BACKUP_AGE = dt.timedelta(days=7)
+RIGHTS_ONLY, MOST_BACKUPS = "rights", 1_000  # backups that are looked at, newest first
 SIGN = "see the DAG keep_audit, or run `cloakhouse audit checkpoint`"
 
 
@@ -136,14 +136,22 @@ def receivers(settings: Settings, _now: dt.datetime) -> Found:
 
 
 def backups(settings: Settings, now: dt.datetime) -> Found:
-    """Look in the log for the last backup."""
-    log = db.audit_entry
-    done = sa.select(sa.func.max(log.c.at)).where(log.c.action == BACK_UP, log.c.decision == ALLOWED)
+    """Look in the log for the last backup with the lake in it that isn't recorded as failed."""
+    log = db.audit_entry.c
+    made = sa.select(log.number, log.at, log.decision, log.content).where(log.action == Action.BACK_UP)
     with AuditLog(settings.database).engine.connect() as connection:
-        last = connection.execute(done).scalar_one()
+        known = connection.execute(made.order_by(log.number.desc()).limit(MOST_BACKUPS)).all()
+    facts = {row.number: decode(bytes(row.content)).facts for row in known}
+    failed = {facts[row.number].get("entry") for row in known if row.decision != ALLOWED}
+    full = (
+        row.at
+        for row in known
+        if row.decision == ALLOWED and facts[row.number].get("kind") != RIGHTS_ONLY and row.number not in failed
+    )
+    last = next(full, None)
     remedy = "make one with `cloakhouse backup`, and keep it elsewhere"
     if last is None:
-        return note("the log knows of none", remedy)
+        return note("the log knows of none with the lake in it", remedy)
     age = now - aware(last)
     return wrong(f"the last is {_ago(age)} old", remedy) if age > BACKUP_AGE else fine(f"the last is {_ago(age)} old")
 

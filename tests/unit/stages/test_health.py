@@ -224,6 +224,15 @@ def test_backups(house: House) -> None:
     assert look(house.settings, "backups", FUTURE) is State.WRONG
 
 
+def test_backups_of_the_rights_alone_and_failed_ones_are_none(house: House) -> None:
+    log = AuditLog(house.settings.database)
+    log.record(Event("p", Action.BACK_UP, "x", facts={"kind": "rights"}))
+    begun = log.record(Event("p", Action.BACK_UP, "y", facts={"kind": "full"}))
+    assert look(house.settings, "backups") is State.OK
+    log.record(Event("p", Action.BACK_UP, "y", decision="failed", facts={"entry": begun}))
+    assert look(house.settings, "backups") is State.NOTE
+
+
 def test_disk_space(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = collections.namedtuple("usage", "total used free")  # as shutil's
     for free, state in ((200 << 30, State.OK), (1 << 30, State.WRONG), (40 << 30, State.WRONG)):
