@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cloakhouse.errors import StageError
+from cloakhouse.errors import IntegrityError, StageError
 from cloakhouse.keys.files import storage_error
 from cloakhouse.settings import Settings
 
@@ -36,11 +36,11 @@ class KeyFile:
 
 def read_keys(settings: Settings, identities: bool = False) -> list[KeyFile]:
     """Return the key files, read twice alike, by path. Raises StageError (`stage.busy`) when they change all the time,
-    StorageError."""
+    IntegrityError (`integrity.backup`) for what is no key file or no keystore, StorageError."""
     found = _read(settings, identities)
     for _ in range(READINGS):
         again = _read(settings, identities)
-        if again == found:
+        if found is not None and again == found:
             return [KeyFile(path, content) for path, content in sorted(found.items())]
         found = again
     raise StageError(
@@ -64,33 +64,55 @@ def mode_of(path: str) -> int:
     return 0o644 if path.startswith("signing-keys/") and path.endswith(PUBLIC) else 0o600
 
 
-def _read(settings: Settings, identities: bool) -> dict[str, bytes]:
+def _read(settings: Settings, identities: bool) -> dict[str, bytes] | None:
+    """Return the content of each key file; None when one went while they were read."""
     found: dict[str, bytes] = {}
-    for folder in FOLDERS:
-        _below(settings.home / folder, folder, found)
     scheme, _, place = settings.keys.partition(":")
-    if scheme == "age":
-        store: dict[str, bytes] = {}
-        _below(Path(place), KEYSTORE, store)
-        found |= (
-            store if identities else {path: store[path] for path in (f"{KEYSTORE}/keystore.json",) if path in store}
-        )
+    try:
+        for folder in FOLDERS:
+            _below(settings.home / folder, folder, found)
+        if scheme == "age":
+            store: dict[str, bytes] = {}
+            _below(Path(place), KEYSTORE, store)
+            sealed = f"{KEYSTORE}/keystore.json"
+            if sealed not in store:
+                raise _unfit("the age keystore", "keystore.json", "none: the keys of a backup without it open nothing")
+            found |= store if identities else {sealed: store[sealed]}
+    except FileNotFoundError:
+        return None
     return found
 
 
 def _below(folder: Path, name: str, found: dict[str, bytes]) -> None:
+    if not os.path.lexists(folder):
+        return  # never made
     try:
         for place, folders, files in os.walk(folder, onerror=_raise):
             folders.sort()
+            if any((Path(place) / one).is_symlink() for one in folders):
+                raise _unfit(f"the folder {name}", "folders and files alone", "a link to a folder")
             for file in sorted(files):
                 if not file.startswith("."):
                     path = Path(place) / file
-                    found[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()[:LONGEST]
+                    if path.stat().st_size > LONGEST:
+                        raise _unfit(f"the folder {name}", f"files of at most {LONGEST:,} bytes", "a larger one")
+                    found[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
     except FileNotFoundError:
-        return  # replaced while it was read, or never made: the second reading tells
+        raise  # replaced while it was read, or a link to nothing: the next readings tell
     except OSError as fault:
         raise storage_error(fault, folder, "no backup was made") from None
 
 
 def _raise(fault: OSError) -> None:
     raise fault
+
+
+def _unfit(where: str, expected: str, found: str) -> IntegrityError:
+    return IntegrityError(
+        where=where,
+        expected=expected,
+        found=found,
+        not_done="no backup was made",
+        remedy="see that CLOAKHOUSE_KEYS names the keystore, and that its folders hold key files alone; make it again",
+        code="backup",
+    )
