@@ -12,6 +12,8 @@ import os
 import secrets
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from cloakhouse.errors import ConfigurationError
 from cloakhouse.keys.files import create_once, locked, replacing
 from cloakhouse.ledger.database_url import database_url
@@ -102,8 +104,7 @@ def _metadata(settings: Settings) -> str:
     if not settings.airflow_database:
         return ""
     url, control = database_url(settings.airflow_database), database_url(settings.database)
-    place = ("drivername", "host", "port", "database", "query")
-    if url.get_backend_name() != "postgresql" or all(getattr(url, name) == getattr(control, name) for name in place):
+    if url.get_backend_name() != "postgresql" or _is_same(url, control):
         raise ConfigurationError(
             where="CLOAKHOUSE_AIRFLOW_DATABASE",
             expected="postgresql://USER@HOST/NAME, a database of Airflow's own",
@@ -113,6 +114,22 @@ def _metadata(settings: Settings) -> str:
             code="database",
         )
     return url.render_as_string(hide_password=False)
+
+
+def _is_same(one: sa.URL, other: sa.URL) -> bool:
+    """Return whether both may be one database: of one name, at one server however it is written. Parameters that don't
+    say where it is (`sslrootcert`, `application_name`) make it no other one."""
+    return one.get_backend_name() == other.get_backend_name() and _place(one) == _place(other)
+
+
+def _place(url: sa.URL) -> tuple[object, ...]:
+    def told(name: str, own: object, default: str) -> str:
+        return str(url.query.get(name) or own or default).lower()
+
+    host = told("host", url.host, told("hostaddr", None, ""))
+    here = host.startswith(("/", "@")) or host.strip("[]") in ("", "localhost", "127.0.0.1", "::1")
+    database = url.query.get("dbname") or url.database or url.username
+    return "" if here else host, told("port", url.port, "5432"), told("service", None, ""), database
 
 
 def _configuration(kept: dict[str, str], passwords: Path, metadata: str) -> str:

@@ -26,13 +26,7 @@ JAVA_FLOOR = 17
 KILL_AFTER_S = 20
 LONGEST_S = 4 * 3600.0
 CONNECTION = "spark"  # Airflow's connection with the Spark master
-AIRFLOW_SECRETS = (
-    "AIRFLOW_CONN_",
-    "AIRFLOW_VAR_",
-    "AIRFLOW__DATABASE__",
-    "AIRFLOW__API_AUTH__",
-    "AIRFLOW__CORE__FERNET",
-)
+AIRFLOW_SECRETS = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__")  # the last: any option may be a secret
 _RUNNING: set[subprocess.Popen[Any]] = set()  # jobs of this process, so that a signal can end them
 log = logging.getLogger(__name__)
 
@@ -212,7 +206,7 @@ def _run(command: Sequence[str], settings: Settings, folder: Path, job: Job) -> 
 
 
 def driver_environment(settings: Settings, folder: Path) -> dict[str, str]:
-    """Return the driver's variables: this process's but for Airflow's connections and databases, and `settings`."""
+    """Return the driver's variables: this process's but for Airflow's connections and configuration, and `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(AIRFLOW_SECRETS)}
     kept.pop("SPARK_HOME", None)
     own = {"CLOAKHOUSE_AIRFLOW_DATABASE": "", "PYSPARK_PYTHON": _python(), "TMPDIR": str(folder)}

@@ -70,6 +70,25 @@ def test_another_kind_or_the_control_database_is_refused(settings: Settings, url
     assert not airflow_home(settings).exists()
 
 
+@pytest.mark.parametrize(
+    ("control", "same"),
+    [
+        ("postgresql://a@db.example/control?sslrootcert=/x.pem", True),
+        ("postgresql://a@DB.example:5432/control?application_name=it", True),
+        ("postgresql://a@/control?host=db.example", True),
+        ("postgresql://a@db.example:5433/control", False),
+        ("postgresql://a@db.example/other", False),
+    ],
+)
+def test_the_control_database_is_known_however_it_is_written(settings: Settings, control: str, same: bool) -> None:
+    both = replace(settings, database=control, airflow_database="postgresql://airflow@db.example/control")
+    if same:
+        with pytest.raises(ConfigurationError):
+            prepare(both)
+    else:
+        prepare(both)
+
+
 def test_another_home_and_workers_have_none_of_it(settings: Settings, tmp_path: Path) -> None:
     both = replace(settings, airflow_database=f"postgresql://airflow:{PASSWORD}@localhost/airflow")
     assert both.with_home(tmp_path).airflow_database == ""
@@ -82,7 +101,8 @@ def test_a_spark_driver_has_none_of_airflows_secrets(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "Zwetschgenhuber"
-    for name in ("AIRFLOW_CONN_CLOAKHOUSE_CONTROL", "AIRFLOW_VAR_X", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
+    own = ("DATABASE__SQL_ALCHEMY_CONN", "API__SECRET_KEY", "SECRETS__BACKEND_KWARGS", "CELERY__BROKER_URL")
+    for name in ("AIRFLOW_CONN_CLOAKHOUSE_CONTROL", "AIRFLOW_VAR_X", *(f"AIRFLOW__{option}" for option in own)):
         monkeypatch.setenv(name, secret)
     monkeypatch.setenv("CLOAKHOUSE_AIRFLOW_DATABASE", f"postgresql://airflow:{secret}@localhost/airflow")
     monkeypatch.setenv("AWS_PROFILE", "kept")
