@@ -20,6 +20,7 @@ from typing import Any
 from cloakhouse.errors import CloakhouseError, ConfigurationError, StageError
 
 RUNNER = "airflow.sdk.execution_time.task_runner"
+SECRETS = ("uri", "password", "sslpassword")  # of an extra: the last two are parameters of libpq
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def _extra(connection_id: str, text: Any) -> Mapping[str, Any]:
 def _mask(found: Found) -> None:
     from airflow.sdk.log import mask_secret
 
-    for secret in (found.password, *(value for name, value in found.extra.items() if name == "uri")):
-        if secret:
+    for secret in (found.password, *(found.extra.get(name) for name in SECRETS)):
+        if secret and isinstance(secret, str):
             mask_secret(secret)
 
 

@@ -113,3 +113,16 @@ def test_a_server_that_can_not_read_its_database_is_told(monkeypatch: pytest.Mon
     with pytest.raises(StageError) as refused:
         lookup(NAME)
     assert SECRET not in str(refused.value)
+
+
+def test_every_secret_of_a_connection_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    secrets = {name: f"{SECRET}-{name}" for name in ("uri", "password", "sslpassword")}
+    fields = {"conn_id": NAME, "conn_type": "postgres", "host": "h", "schema": "s", "login": "l", "port": 1}
+    extra = json.dumps({**secrets, "sslmode": "verify-full"})
+    in_a_task(monkeypatch, lambda: ConnectionResult(**fields, password=f"{SECRET}-own", extra=extra))
+    lookup(NAME)
+    for secret in (*secrets.values(), f"{SECRET}-own"):
+        assert secret not in str(redact(f"said {secret}."))
+    assert redact("verify-full") == "verify-full"
