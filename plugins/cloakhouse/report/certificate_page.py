@@ -10,12 +10,22 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cloakhouse.report.parts import decimals, document, facts, paragraph, section, table, text
+from cloakhouse.report.parts import NONE, decimals, document, facts, paragraph, section, table, text
 from cloakhouse.report.pdf import refused
 from cloakhouse.report.report_style import REPORT_STYLE
 from cloakhouse.stages.certificate_verify import VerifiedCertificate, canonical
 
 Facts = Mapping[str, Any]
+
+LISTED = 6  # entries of a list that are named one by one
+# On paper the facts are no grid: WeasyPrint 70 fails on one with an item over all columns after a full row.
+STYLE = """
+.facts { grid-template-columns: repeat(3, 1fr); } td { vertical-align: baseline; }
+@media (max-width: 30rem) { .facts { grid-template-columns: 1fr 1fr; } }
+@media print { .facts { display: block; } .facts div { display: inline-block; width: 32%; vertical-align: top;
+  margin-bottom: .8rem; } .facts .wide { display: block; width: auto; }
+  table { break-inside: auto; } caption { break-after: avoid; } h2 { margin-top: 1.4rem; } }
+"""
 
 
 def certificate_page(certificate: VerifiedCertificate) -> str:
@@ -30,7 +40,7 @@ def certificate_page(certificate: VerifiedCertificate) -> str:
         _attacks(content),
         _search(content["sweep"]),
         _record(content),
-        style=REPORT_STYLE,
+        style=REPORT_STYLE + STYLE,
     )
 
 
@@ -50,7 +60,7 @@ def certificate_pdf(certificate: VerifiedCertificate) -> bytes:
 def _verdict(certificate: VerifiedCertificate) -> str:
     clean = bool(certificate.content["sweep"]["clean"])
     kind, first = ("yes", "Erased") if clean else ("no", "Not proved")
-    said = "A search of every byte that the platform holds found nothing that names the persons."
+    said = "A search of every byte that the platform holds, but for what is named below, found nobody of them."
     if not clean:
         said = "The closing search found something, or could not look everywhere."
     proved = " The audit log has it." if certificate.logged else " The audit log was not asked."
@@ -64,17 +74,19 @@ def _summary(content: Facts) -> str:
             ("persons erased", f"{persons['erased']:,}", "big"),
             ("of those asked for", f"{persons['requested']:,}", ""),
             ("kept under a legal hold", f"{persons['held']:,}", ""),
-            ("requested", str(content["requested_at"]), ""),
-            ("certified", str(content["certified_at"]), ""),
+            ("requested (UTC)", _time(content["requested_at"]), ""),
+            ("certified (UTC)", _time(content["certified_at"]), ""),
             ("reason", str(content["reason"]), "wide"),
         ]
     )
 
 
 def _steps(content: Facts) -> str:
-    rows = [(str(one["step"]), str(one["at"]), _said(one["done"])) for one in content["steps"]]
+    rows = [(str(one["step"]), _time(one["at"]), _said(one["done"]) or NONE) for one in content["steps"]]
     return section(
-        "steps", "What was found and done", table("Steps, in their order", ("step", "at", "counts"), rows, words=True)
+        "steps",
+        "What was found and done",
+        table("Steps, in their order", ("step", "at (UTC)", "found and done"), rows, words=True),
     )
 
 
@@ -85,7 +97,7 @@ def _attacks(content: Facts) -> str:
             f"{one['persons']:,}",
             f"{one['others']:,}",
             decimals(one["area"]),
-            f"{decimals(one['low'])} to {decimals(one['high'])}",
+            NONE if one["low"] is None else f"{decimals(one['low'])} to {decimals(one['high'])}",
             str(one["verdict"]),
         )
         for one in content["attacks"]
@@ -111,9 +123,9 @@ def _search(sweep: Facts) -> str:
         "What was searched?",
         paragraph(
             f"{looked_for:,} values and tokens were looked for; {sweep['found']:,} were found, and "
-            f"{sweep['unopened_places']:,} places could not be opened. {sweep['shared']:,} values that other persons "
-            f"have, too, were not looked for. Of the control database {len(sweep['tables'])} tables of {total:,} rows "
-            f"were searched. Left out: {text(_said(left_out) or 'nothing')}."
+            f"{sweep['unopened_places']:,} places could not be opened. Not looked for, since other persons have them, "
+            f"too: {sweep['shared']:,}. Of the control database {len(sweep['tables'])} tables of {total:,} rows were "
+            f"searched. Left out: {text(_said(left_out) or 'nothing')}."
         ),
         table("Files and objects", heads, rows),
     )
@@ -132,13 +144,34 @@ def _record(content: Facts) -> str:
 
 
 def _said(found: Facts) -> str:
-    """Return counts and names of one level as a sentence; what is nested is counted."""
+    """Return counts and names as a sentence, without what is empty or not known; true and false are yes and no."""
     parts = []
     for name, value in found.items():
+        if value is None or value == "":
+            continue
+        name = str(name).replace("_", " ")
         if isinstance(value, Mapping):
-            parts.append(f"{name}: {_said(value)}" if len(value) <= 4 else f"{name}: {len(value)}")
+            parts.append(f"{name} ({_said(value) or 'none'})")
         elif isinstance(value, list):
-            parts.append(f"{name}: {len(value)}")
+            parts.append(f"{name} {_listed(value)}")
         else:
-            parts.append(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}")
-    return ", ".join(part.replace("_", " ") for part in parts)
+            parts.append(f"{name} {_one(value)}")
+    return ", ".join(parts)
+
+
+def _listed(values: list[Any]) -> str:
+    """Return the values of a list where they are few, else how many they are; whole numbers are those of versions."""
+    if not values or len(values) > LISTED or any(isinstance(value, Mapping | list) for value in values):
+        return f"{len(values):,}" if values else "none"
+    return " and ".join(f"@{value}" if type(value) is int else str(value) for value in values)
+
+
+def _one(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _time(at: object) -> str:
+    """Return an instant (ISO 8601, UTC) for people; it may break between day and time alone."""
+    return str(at).replace("T", " ").removesuffix("Z").replace("-", "\u2011")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from pathlib import Path
 
 import pyarrow as pa
+import pypdf
 import pytest
 import sqlalchemy as sa
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.published import empty_house
 
 from cloakhouse.errors import CloakhouseError, IntegrityError, NotFound, StageError
@@ -20,7 +22,7 @@ from cloakhouse.ledger.audit_event import Action
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.ledger.erasure_model import Erasure
 from cloakhouse.ledger.erasures import DIGEST, Erasures
-from cloakhouse.report.certificate_page import certificate_page
+from cloakhouse.report.certificate_page import certificate_page, certificate_pdf
 from cloakhouse.settings import Settings
 from cloakhouse.stages import erasure_certificate
 from cloakhouse.stages.auditing import event
@@ -131,9 +133,9 @@ def test_killed_before_the_file_stands_the_statement_stays_the_same(
     assert verify(open_store(settings).read(ref.path), *keys).logged
 
 
-@pytest.mark.path
+@crashes
 def test_killed_at_every_call_the_next_one_certifies_once(
-    settings: Settings, certified: bytes, keys: tuple[PublicKey, PublicKey]
+    settings: Settings, certified: bytes, keys: tuple[PublicKey, PublicKey], crash: Crash
 ) -> None:
     batches = list[Batch]()
 
@@ -148,7 +150,7 @@ def test_killed_at_every_call_the_next_one_certifies_once(
         assert verify(open_store(settings).read(ref.path), *keys).logged
 
     before = count(settings)
-    assert crash_everywhere(prepare, lambda: certify(settings, batches[-1]) and None, check, every=3) > 5
+    assert crash(prepare, lambda: certify(settings, batches[-1]) and None, check, every=3) > 5
 
 
 def stop(*_: object) -> bytes:
@@ -185,7 +187,26 @@ def test_its_page_shows_the_verdict_and_escapes_what_was_written(
     page = certificate_page(found)
     assert "Erased" in page
     assert "too few to tell" in page
+    assert "None" not in page
     assert "<script" not in page
+
+
+def test_its_pdf_is_made_and_says_what_the_page_says(certified: bytes, keys: tuple[PublicKey, PublicKey]) -> None:
+    found = verify(certified, *keys)
+    content = certificate_pdf(found)
+    assert certificate_pdf(found) == content
+    document = pypdf.PdfReader(io.BytesIO(content))
+    shown = "\n".join(page.extract_text() for page in document.pages)
+    for said in (
+        "Erased",
+        NAME,
+        "asked by letter",
+        "persons erased",
+        "kept under a legal hold",
+        "Steps, in their order",
+    ):
+        assert said in shown
+    assert len(document.pages) == 2  # steps begin below the facts, and not on a page of their own
 
 
 def test_a_page_of_a_fresh_home_has_no_person(certified: bytes) -> None:
