@@ -27,9 +27,11 @@ from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.catalogue import Catalogue, ManifestRef, ProtectedPartition
 from cloakhouse.ledger.erasure_model import Erasure
 from cloakhouse.ledger.erasures import DIGEST, Erasures
+from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.ledger.versions import DatasetVersion, VersionRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages.erasure_batch import Batch, open_batch, write_list
+from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.token_roots import ensure_roots, token_keys
 from cloakhouse.tokens.keyed import written
@@ -144,6 +146,7 @@ class Attic:
             "contract": {"version": contract.version, "digest": digest or contract.digest},
             "engine": {"engine": "copula", "library": "none", "seed": 1, "privacy_guarantee": guarantee},
             "sources": {SOURCE: [self.parents[name] for name in partitions]},
+            "rights": Pinned(erased=Tombstones(self.settings.database).digest()).as_dict(),
             **views,
             "suppressed_rows": 0,
             "rows": 2,

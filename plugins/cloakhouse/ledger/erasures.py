@@ -93,6 +93,12 @@ class Erasures:
         with self._engine.connect() as connection:
             return [_step(row) for row in connection.execute(wanted)]
 
+    def steps_about(self, dataset: str) -> list[Step]:
+        """Return what erasures, open or done, recorded of the derived `dataset`: what was found, and what went."""
+        ends = [_S.c.step.endswith(f"/{dataset}{end}", autoescape=True) for end in ("", "/found")]
+        with self._engine.connect() as connection:
+            return [_step(row) for row in connection.execute(sa.select(_S).where(sa.or_(*ends)))]
+
     def within(self, connection: sa.Connection, batch: str, step: str, content: Mapping[str, Any]) -> bool:
         """Record a step as `done` does, within the transaction of `connection`, which records the event.
 

@@ -1,6 +1,6 @@
 """One derived dataset without what was made of erased persons' rows: versions, runs, models, training views, evidence.
 
-Under the locks of its synthesis and of its publication, so that neither is at work meanwhile:
+Under the locks of its synthesis, its validation and its publication, so that none is at work meanwhile:
 
 1. what goes is found (`cloakhouse.stages.derived`), and recorded as the step `<pass>/<dataset>/found` before anything
    changes, so that it is known after a kill;
@@ -36,6 +36,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded
 from cloakhouse.stages.derived import Standing, Touched, Trace, trace
 from cloakhouse.stages.derived_runs import runs_of
+from cloakhouse.stages.erased_runs import TAKEN, taken
 from cloakhouse.stages.erasure_batch import Batch
 from cloakhouse.stages.leftovers import none_left
 from cloakhouse.stages.version_changes import Operator, operator
@@ -115,6 +116,7 @@ class Emptying:
         what = f"erasing what was made as {self.dataset}"
         with (
             locked(self.settings.locks / f"{self.dataset}-synthesis.lock", LOCK_WAIT_S, what),
+            locked(self.settings.locks / f"{self.dataset}-validation.lock", LOCK_WAIT_S, what),
             locked(self.settings.locks / f"{self.dataset}.lock", LOCK_WAIT_S, what),
         ):
             yield
@@ -182,7 +184,7 @@ def _of(release: Release) -> tuple[str, str]:
 
 
 def _counts(dataset: str, found: Trace) -> dict[str, Any]:
-    """Return what was found of a dataset, as counts and numbers of versions."""
+    """Return what was found of a dataset, as counts, numbers of versions and names of manifests."""
     return {
         "dataset": dataset,
         "versions": [version.version for version, _ in found.versions],
@@ -190,6 +192,7 @@ def _counts(dataset: str, found: Trace) -> dict[str, Any]:
         "kept": [version.version for version in found.kept],
         "runs": len(found.runs) + len(found.bare),
         "renew": found.newest,
+        TAKEN: taken(found),
         "objects": {
             "views": sum(len(run.views) for run in (*found.runs, *found.bare)),
             "models": 0,  # told as they go
@@ -214,6 +217,7 @@ def _together(
     return {
         **first,
         **numbers,
+        TAKEN: sorted({*first.get(TAKEN, ()), *now[TAKEN]}),
         "runs": max(first["runs"], now["runs"]),
         "renew": renew,
         "objects": objects,

@@ -46,6 +46,7 @@ from cloakhouse.tokens.subjects import RIGHTS_TYPE, layer_of, rights_uses
 
 FOLDER = "rights/sieves"
 PERSON = "person"
+NOBODY = hashlib.sha256().hexdigest()  # digest of no tombstones
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def pin(settings: Settings, contract: Contract, contracts: Mapping[str, Contract
 
     Raises StorageError, KeyServiceError, IntegrityError, AccessRefused (`access.restored`).
     """
-    if not any(contracts[name].rights.subject for name in contract.sources or [contract.name] if name in contracts):
+    if not _of_persons(contract, contracts):
         return Pinned()
     require_open_for_runs(settings)
     erased = Tombstones(settings.database).digest()
@@ -156,9 +157,17 @@ def persons_of(settings: Settings, contract: Contract, pinned: Pinned) -> Person
     return Persons.passing(allowed, erased)
 
 
-def require_unchanged(settings: Settings, contract: Contract, pinned: Pinned) -> None:
-    """Return if nobody was erased since what is going to be published was pinned. Raises StageError (`overtaken`)."""
-    if pinned.erased and Tombstones(settings.database).digest() != pinned.erased:
+def require_unchanged(
+    settings: Settings, contract: Contract, contracts: Mapping[str, Contract], pinned: Pinned
+) -> None:
+    """Return if nobody was erased since what is going to be published was pinned. Raises StageError (`overtaken`).
+
+    Where rows are of persons and nothing is pinned, as in manifests from before runs were, it counts as pinned when
+    nobody was erased: the first tombstone stops it.
+    """
+    if not pinned.erased and not _of_persons(contract, contracts):
+        return
+    if Tombstones(settings.database).digest() != (pinned.erased or NOBODY):
         raise _overtaken(contract, "the erasures that it was made with", "others: a request came, or was called off")
 
 
@@ -212,6 +221,11 @@ def keys_of_sieve(contract: Contract) -> list[DatasetKey | KeyName]:
 def clear_lists(store: ObjectStore, dataset: str) -> None:
     """Remove the lists that killed runs of `dataset` left; for who holds its lock, such as an erasure."""
     remove_others(store, f"{FOLDER}/{dataset}", ())
+
+
+def _of_persons(contract: Contract, contracts: Mapping[str, Contract]) -> bool:
+    names = contract.sources or [contract.name]
+    return any(contracts[name].rights.subject is not None for name in names if name in contracts)
 
 
 def _digest(persons: pa.Array) -> str:

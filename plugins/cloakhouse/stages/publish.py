@@ -17,6 +17,7 @@ from cloakhouse.ledger.versions import DatasetVersion
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import failures_recorded
+from cloakhouse.stages.erased_runs import erasure_told
 from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.publish_release import make_visible, publishing
 
@@ -35,12 +36,15 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
     """Publish what `evidence` validated and return the version; the same inputs give the same version again.
 
     Raises ValidationRefused for evidence that did not pass or is of another contract, VersionWithdrawn and VersionGone
-    for what was published before and is withdrawn or gone, IntegrityError, KeyServiceError, AccessRefused.
+    for what was published before and is withdrawn or gone, StageError (`stage.overtaken`) for what an erasure took,
+    IntegrityError, KeyServiceError, AccessRefused.
     """
     progress = Progress.of("publish", contract.name)
-    validation = read_manifest(open_store(settings), evidence, "validation")
+    store, by = open_store(settings), publishing(settings, contract, evidence.as_dict())
+    with failures_recorded(settings, by), erasure_told(settings, contract.name, [evidence]):
+        validation = read_manifest(store, evidence, "validation")
     matches = validation["dataset"] == contract.name and validation["contract"]["digest"] == contract.digest
-    with failures_recorded(settings, publishing(settings, contract, evidence.as_dict())):
+    with failures_recorded(settings, by):
         if validation["passed"] is not True or not matches or "subject" not in validation:
             raise ValidationRefused(
                 where=f"synthetic dataset {contract.name}",
@@ -51,7 +55,9 @@ def publish(settings: Settings, contract: Contract, evidence: ManifestRef) -> Da
                 code="evidence",
             )
     subject = validation["subject"]
-    synthesis = read_manifest(open_store(settings), ManifestRef.of(subject), "synthesis")
+    source = ManifestRef.of(subject)
+    with failures_recorded(settings, by), erasure_told(settings, contract.name, [evidence, source]):
+        synthesis = read_manifest(store, source, "synthesis")
     release = {
         **{key: synthesis[key] for key in ("fingerprint", "contract", "columns", "files", "rows")},
         "parents": synthesis["sources"],

@@ -16,18 +16,22 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.answers import ZONE, release_content
 from cloakhouse.stages.auditing import failures_recorded
+from cloakhouse.stages.erased_runs import erasure_told
 from cloakhouse.stages.publish_release import make_visible, publishing
 
 
 def publish_answer(settings: Settings, contract: Contract, evidence: ManifestRef) -> DatasetVersion:
     """Publish the answer that `evidence` tells of and return the version; the same one again for the same answer.
 
-    Raises ValidationRefused for evidence that is no answer of this contract, IntegrityError, KeyServiceError.
+    Raises ValidationRefused for evidence that is no answer of this contract, StageError (`stage.overtaken`) for an
+    answer that an erasure took, IntegrityError, KeyServiceError.
     """
     progress = Progress.of("publish", contract.name)
-    content = read_manifest(open_store(settings), evidence, "validation")
+    by = publishing(settings, contract, evidence.as_dict())
+    with failures_recorded(settings, by), erasure_told(settings, contract.name, [evidence]):
+        content = read_manifest(open_store(settings), evidence, "validation")
     matches = content["dataset"] == contract.name and content["contract"]["digest"] == contract.digest
-    with failures_recorded(settings, publishing(settings, contract, evidence.as_dict())):
+    with failures_recorded(settings, by):
         if content["passed"] is not True or not matches or "answer" not in content:
             raise ValidationRefused(
                 where=f"aggregate {contract.name}",

@@ -41,6 +41,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.access_apply import share_missing
 from cloakhouse.stages.approving import require_approved
 from cloakhouse.stages.auditing import event, failures_recorded
+from cloakhouse.stages.erased_runs import erasure_told
 from cloakhouse.stages.pinning import Pinned, require_unchanged
 from cloakhouse.stages.residency import check_residency, residency_of
 from cloakhouse.stages.signing import signing_key
@@ -58,8 +59,8 @@ def make_visible(
     """Make the dataset that `content` describes a version of `contract` in `zone`, and return it: steps 1 to 5.
 
     `content` has the fields fingerprint, contract, columns (name, type, class), files, rows, parents, evidence, source
-    (references) and card. Raises VersionWithdrawn, VersionGone, IntegrityError, KeyServiceError, AccessRefused,
-    StorageError.
+    (references) and card. Raises VersionWithdrawn, VersionGone, StageError (`stage.overtaken`), IntegrityError,
+    KeyServiceError, AccessRefused, StorageError.
     """
     register, store = VersionRegister(settings.database), open_store(settings)
     lock, by = settings.home / "locks" / f"{contract.name}.lock", publishing(settings, contract, content["evidence"])
@@ -67,12 +68,14 @@ def make_visible(
         check_residency(settings, contract, zone)
         version = _standing(register, register.published(contract.name, content["fingerprint"]))  # 1
         if version is None:
-            require_unchanged(settings, contract, Pinned.of(content))
+            require_unchanged(settings, contract, load_contracts(settings.contracts), Pinned.of(content))
             require_approved(settings, contract, ManifestRef.of(content["evidence"]))
             ring = open_ring(settings)
             tables = TableStore(store, ring)
-            for entry in file_entries(content["files"]):  # 2
-                _check_classes(entry, tables.layout(entry)[1], content["columns"])
+            refs = [ManifestRef.of(content[name]) for name in ("evidence", "source")]
+            with erasure_told(settings, contract.name, refs, content["files"]):
+                for entry in file_entries(content["files"]):  # 2
+                    _check_classes(entry, tables.layout(entry)[1], content["columns"])
             signer = signing_key(settings, SIGNER)  # one that doesn't open takes no number
             check_register(store, register, contract.name)  # 3
             number = register.reserve(contract.name, content["fingerprint"])

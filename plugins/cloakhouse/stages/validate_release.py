@@ -22,6 +22,7 @@ import pyarrow as pa
 from cloakhouse.contracts.model import Contract, Gate
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import ValidationRefused
+from cloakhouse.keys.files import locked
 from cloakhouse.lake.manifests import read_manifest, write_manifest
 from cloakhouse.lake.parquet import FileEntry, TableStore
 from cloakhouse.lake.store.opening import open_store
@@ -39,6 +40,7 @@ from cloakhouse.quality.utility.report import utility
 from cloakhouse.settings import Settings
 from cloakhouse.stages.anonymity import Anonymity, anonymity
 from cloakhouse.stages.auditing import event, failures_recorded, leased, record
+from cloakhouse.stages.erased_runs import erasure_told
 from cloakhouse.stages.gate import Figure, attack_columns, risk_figures, sentence
 from cloakhouse.stages.gate import table as figure_table
 from cloakhouse.stages.guarantees import guaranteed
@@ -50,6 +52,7 @@ from cloakhouse.stages.validate import KIND, failures, refused
 from cloakhouse.stages.views import Side, read_side, unit_numbers
 from cloakhouse.synthesis.protocol import GROUP, UNIT, ViewColumn
 
+LOCK_WAIT_S = 3600.0  # another validation, or an erasure, may take that long
 ATTACKED_ROWS = 250_000  # synthetic rows that are attacked: whole files, at least one
 
 
@@ -69,14 +72,19 @@ def validate_synthetic(settings: Settings, contract: Contract, synthesis: Manife
     """Validate a synthetic dataset against suite and gate, and return the evidence, passed.
 
     Raises ValidationRefused when it did not pass; the evidence is written all the same, and publication refuses it.
+    Raises StageError: `stage.overtaken` for a run that an erasure took, `stage.busy` while another is validated.
     """
     facts = {"synthesis": synthesis.sha256}
     by = event(settings, Action.VALIDATE, contract.name, dataset=contract.name, facts=facts)
     with failures_recorded(settings, by):
         check_residency(settings, contract, "views", "synthetic")
         check_residency_of(settings, contract.sources, "protected")
-        content = read_manifest(open_store(settings), synthesis, "synthesis")
-        evidence, problems = _validated(settings, contract, content, synthesis, by)
+        lock = settings.locks / f"{contract.name}-validation.lock"  # an erasure takes run and evidence together
+        with locked(lock, LOCK_WAIT_S, f"validating {contract.name}"):
+            with erasure_told(settings, contract.name, [synthesis]):
+                content = read_manifest(open_store(settings), synthesis, "synthesis")
+            with erasure_told(settings, contract.name, [synthesis], _files(content)):
+                evidence, problems = _validated(settings, contract, content, synthesis, by)
     described = replace(by, count=content["rows"], facts={**facts, "evidence": evidence.sha256})
     if problems:
         record(settings, replace(described, decision=REFUSED, code="validation.failed"))
@@ -145,6 +153,11 @@ def _validated(
         gate="; ".join(map(sentence, figures)),
     )
     return evidence, []
+
+
+def _files(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the files of a run, as its manifest lists them."""
+    return [*content["files"], *(item for side in ("training", "holdout") for item in content[side]["files"])]
 
 
 def _reads(settings: Settings, by: Event, contract: Contract, gate: Gate, content: dict[str, Any]) -> list[Event]:
