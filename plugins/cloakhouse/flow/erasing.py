@@ -10,7 +10,8 @@ time:
               stand for nothing newer (`anew/<dataset>`);
            4. once more, for what came in meanwhile (`late`);
     prove  5. what landed since is cut, old versions of objects go, where the store keeps any, and every byte is
-              searched; a hit stops here, and the erasure stays open (`sweep`);
+              searched (`sweep`); a hit stops here, is recorded by its places (`sweep/found/<digest>`), and the
+              erasure stays open;
            6. each synthetic dataset that was made anew is attacked (`attack/<dataset>@<version>`); one that tells who
               was erased is withdrawn again;
            7. the certificate is signed, and the erasure ends;
@@ -182,8 +183,8 @@ class _Work:
                 recut_new(self._settings)  # what landed since, with the persons in it
                 old = remove_versions(self._settings)  # at each attempt: whoever cleared a place may have left one
                 findings = sweep(self._settings, self.batch)
+                self._record(findings.step, {**findings.as_dict(), "old_versions": old})  # also what stops it
                 require_clean(findings, self._name)
-                self._record("sweep", {**findings.as_dict(), "old_versions": old})
         contracts = load_contracts(self._settings.contracts)
         for dataset, version in made_anew(self._settings, self._name).items():
             if dataset in contracts and contracts[dataset].kind is Kind.SYNTHETIC:

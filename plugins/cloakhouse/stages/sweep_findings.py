@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cloakhouse.contracts.model import content_digest
 from cloakhouse.errors import StageError
 
+SWEEP = "sweep"
 MOST_PLACES = 50  # named one by one
 
 
@@ -72,6 +74,14 @@ class Findings:
         """Whether nothing was found, and nothing was left that couldn't be searched."""
         return not self.hits and not self.unopened
 
+    @property
+    def step(self) -> str:
+        """The step of the erasure that it is recorded as: `sweep`, or for one that isn't clean, one by its places."""
+        if self.clean:
+            return SWEEP
+        places = [[hit.as_dict() for hit in found] for found in (self.hits, self.unopened)]
+        return f"{SWEEP}/found/{content_digest(places)[:16]}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return all of it, JSON-ready: counts, places and digests."""
         return {
@@ -100,7 +110,8 @@ def require_clean(findings: Findings, batch: str) -> None:
         found=f"{findings.found:,} values in {len(findings.hits)} places, {len(findings.unopened)} places not "
         f"searched: {_listed(places)}",
         not_done="the erasure was not closed, and no certificate was given",
-        remedy="see the step `sweep` of the erasure for the places; clear or restore them, then resume the erasure",
+        remedy=f"`cloakhouse erase show {batch} --output json` lists the places in the step `{findings.step}`; clear "
+        f"or restore them, then `cloakhouse erase resume {batch}`",
         code="found",
     )
 
