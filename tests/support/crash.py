@@ -7,10 +7,12 @@ import os
 import resource
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.processes import in_fork
 
 CALLS = ("mkdir", "open", "write", "fsync", "close", "replace", "rename", "link", "unlink")
@@ -40,8 +42,9 @@ class _TornStream:
         return getattr(self._stream, name)
 
 
-def die_at(number: int, *, before: bool) -> None:
-    """Patch this process's `os` so that it kills itself around the `number`-th call that touches the disk."""
+def die_at(number: int, *, before: bool) -> Callable[[], int]:
+    """Patch this process's `os` so that it kills itself around the `number`-th call that touches the disk (with 0 at
+    none); return what tells how many there were."""
     count = 0
 
     def step(name: str, call: Callable[[], Any]) -> Any:
@@ -62,6 +65,7 @@ def die_at(number: int, *, before: bool) -> None:
             setattr(os, name, patched(name, getattr(os, name)))
     real_fdopen = os.fdopen
     os.fdopen = lambda handle, mode, buffering=0: _TornStream(real_fdopen(handle, mode, buffering=0), step)  # type: ignore[assignment, misc]
+    return lambda: count
 
 
 def crash_everywhere(
@@ -88,6 +92,50 @@ def crash_everywhere(
             check(code == 0)
         if all(ended):
             return number - 1
+
+
+def calls_of(work: Callable[[], None]) -> int:
+    """Run `work` in a child, whole; return how many of its calls touched the disk."""
+    with tempfile.TemporaryFile() as told:
+
+        def child() -> None:
+            count = die_at(0, before=True)
+            work()
+            os.pwrite(told.fileno(), str(count()).encode(), 0)
+
+        code = in_fork(child)
+        assert code == 0, code
+        return int(os.pread(told.fileno(), 20, 0))
+
+
+def crash_midway(
+    prepare: Callable[[], None], work: Callable[[], None], check: Callable[[bool], None], every: int = 1
+) -> int:
+    """Run `work` in a child as it is, and in one that is killed half way; `check(finished)` after each; return the
+    number of steps. It is `crash_everywhere` for those in a hurry, who needn't say `every`."""
+    prepare()
+    steps = calls_of(work)
+    check(True)
+    prepare()
+
+    def child() -> None:
+        die_at(steps // 2, before=True)
+        work()
+
+    code = in_fork(child)
+    assert code == -signal.SIGKILL, code
+    check(False)
+    return steps
+
+
+crashes = pytest.mark.parametrize(
+    "crash",
+    [
+        pytest.param(crash_midway, id="midway", marks=pytest.mark.path),
+        pytest.param(crash_everywhere, id="everywhere", marks=pytest.mark.kills),
+    ],
+)
+Crash = Callable[..., int]
 
 
 def limit_file_size(limit: int) -> None:

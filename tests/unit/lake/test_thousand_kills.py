@@ -56,7 +56,7 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
-@pytest.mark.path
+@pytest.mark.kills
 def test_landing_writing_tables_and_rewrapping_survive_a_thousand_kills(site: Site) -> None:
     fresh = b"y" * 150_000
 

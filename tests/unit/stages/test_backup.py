@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.support.backups import Shelved, attic_of, key_files, moved, new_key, objects, rows, shelved
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 
 from cloakhouse.errors import CloakhouseError, IntegrityError, NotFound, StageError, StorageError
 from cloakhouse.keys.signing import PublicKey
@@ -271,8 +271,8 @@ def test_a_snapshot_stands_while_others_write(house: Shelved) -> None:
         assert b"".join(found.lines()) != first
 
 
-@pytest.mark.path
-def test_killed_anywhere_there_is_a_whole_backup_or_none(template: Shelved, tmp_path: Path) -> None:
+@crashes
+def test_killed_anywhere_there_is_a_whole_backup_or_none(template: Shelved, tmp_path: Path, crash: Crash) -> None:
     """The note of what is sealed is written after every file, so that going on is tried, too."""
     house: list[Shelved] = []
 
@@ -294,7 +294,7 @@ def test_killed_anywhere_there_is_a_whole_backup_or_none(template: Shelved, tmp_
         assert verify(mine.shelf, trusted(mine), again.name, mine.identity).opened
         assert not (Path(mine.place) / UNFINISHED).exists()
 
-    assert crash_everywhere(prepare, work, check, every=61) > 400
+    assert crash(prepare, work, check, every=61) > 400
 
 
 @pytest.mark.path

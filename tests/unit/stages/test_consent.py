@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.support.consents import BY, copied, customers, day, made, rights, say
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 
 from cloakhouse.contracts.subject import Consent
 from cloakhouse.errors import ConfigurationError, IntegrityError, StageError
@@ -150,7 +150,9 @@ def test_snapshots_are_shed_once_nothing_refers_to_them(house: Settings, monkeyp
     assert shed(house, day(30)) == 0
 
 
-def killed_everywhere(template: Settings, tmp_path: Path, work: Callable[[Settings], None]) -> list[Settings]:
+def killed_everywhere(
+    template: Settings, tmp_path: Path, work: Callable[[Settings], None], crash: Crash
+) -> list[Settings]:
     """Return an installation for each place at which `work` was killed, and ended or begun anew."""
     tries: list[Settings] = []
 
@@ -164,18 +166,22 @@ def killed_everywhere(template: Settings, tmp_path: Path, work: Callable[[Settin
         named = {s.manifest.path for s in ConsentSnapshots(tries[-1].database).all()}
         assert len(files(tries[-1])) == 2 * len(named)
 
-    assert crash_everywhere(prepare, lambda: work(tries[-1]), check) > 5
+    assert crash(prepare, lambda: work(tries[-1]), check) > 5
     return tries
 
 
-@pytest.mark.path
-def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(template: Settings, tmp_path: Path) -> None:
+@crashes
+def test_an_erasure_that_is_killed_anywhere_is_finished_by_the_next(
+    template: Settings, tmp_path: Path, crash: Crash
+) -> None:
     gone = rights(template, [2])
-    killed_everywhere(template, tmp_path, lambda settings: forget_persons(settings, gone) and None)
+    killed_everywhere(template, tmp_path, lambda settings: forget_persons(settings, gone) and None, crash)
 
 
-@pytest.mark.path
-def test_pinning_that_is_killed_anywhere_leaves_nothing_that_counts(template: Settings, tmp_path: Path) -> None:
+@crashes
+def test_pinning_that_is_killed_anywhere_leaves_nothing_that_counts(
+    template: Settings, tmp_path: Path, crash: Crash
+) -> None:
     tries: list[Settings] = []
 
     def check(_finished: bool) -> None:
@@ -184,7 +190,7 @@ def test_pinning_that_is_killed_anywhere_leaves_nothing_that_counts(template: Se
         shed(tries[-1], day(2))
         assert len(files(tries[-1])) == 4
 
-    crash_everywhere(
+    crash(
         lambda: tries.append(copied(template, tmp_path / str(len(tries)))),
         lambda: pin(tries[-1], "analytics", day(2)) and None,
         check,

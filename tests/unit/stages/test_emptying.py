@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -135,20 +135,23 @@ def die_at_commit(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.path
 @pytest.mark.parametrize(
-    ("die", "stride"), [(partial(die_at, before=True), 7), (die_at_commit, 1)], ids=["disk", "commit"]
+    ("die", "numbers"),
+    [
+        pytest.param(partial(die_at, before=True), range(1, 10_000, 7), id="disk", marks=pytest.mark.kills),
+        pytest.param(die_at_commit, range(1, 1_000), id="commit", marks=pytest.mark.kills),
+        pytest.param(die_at_commit, (4, 7, 1_000), id="once", marks=pytest.mark.path),
+    ],
 )
 def test_killed_anywhere_the_next_call_goes_on_to_the_same_end(
-    attic: Attic, tmp_path: Path, die: Callable[[int], None], stride: int
+    attic: Attic, tmp_path: Path, die: Callable[[int], object], numbers: Iterable[int]
 ) -> None:
     attic.publish([1, 2], [3])
     attic.synthesize([1])
     batch = cut(attic, 1)
     home, kept = attic.settings.home, tmp_path / "kept"
     shutil.copytree(home, kept)
-    ended, number = False, 1
-    while not ended:
+    for number in numbers:
         shutil.rmtree(home)
         shutil.copytree(kept, home)
 
@@ -158,9 +161,9 @@ def test_killed_anywhere_the_next_call_goes_on_to_the_same_end(
 
         code = in_fork(child)
         assert code in (0, -signal.SIGKILL), code
-        ended = code == 0
         assert in_fork(lambda: _ends(attic, batch)) == 0, number
-        number += stride
+        if code == 0:
+            break
     assert number > 6
 
 

@@ -411,7 +411,7 @@ def _failing_after(calls: int) -> Callable[..., Any]:
     return call
 
 
-@pytest.mark.path
+@pytest.mark.kills
 def test_killed_at_any_disk_call_the_next_call_ends_it(tmp_path: Path) -> None:
     number = 1
     while not killed_at(tmp_path / "home", number):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.support import stores
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.forks import at_once
 from tests.support.house import House, protected
 from tests.support.persons import many
@@ -66,8 +66,8 @@ def test_of_several_processes_that_ask_for_the_same_one_stands(house: House, cho
     assert lists(house) == set()
 
 
-@pytest.mark.path
-def test_killed_at_every_call_a_request_stands_whole_or_not_at_all(house: House, chosen: Chosen) -> None:
+@crashes
+def test_killed_at_every_call_a_request_stands_whole_or_not_at_all(house: House, chosen: Chosen, crash: Crash) -> None:
     erasures, stones = Erasures(house.settings.database), Tombstones(house.settings.database)
 
     def check(finished: bool) -> None:
@@ -82,7 +82,7 @@ def test_killed_at_every_call_a_request_stands_whole_or_not_at_all(house: House,
             ended(house, one.batch)
 
     work = functools.partial(request, house.settings, Path("any"), WHY, Tolerance())
-    assert crash_everywhere(lambda: None, lambda: work() and None, check) > 10
+    assert crash(lambda: None, lambda: work() and None, check) > 10
     drop_abandoned(house.settings, dt.datetime.now(dt.UTC) + dt.timedelta(hours=2))
     assert lists(house) == set()
 

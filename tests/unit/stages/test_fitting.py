@@ -194,7 +194,7 @@ def check_after(settings: Settings, engine: StubEngine) -> None:
     assert len(models(settings)) == 1
 
 
-@pytest.mark.path
+@pytest.mark.kills
 def test_killed_at_every_call_to_the_disk_nothing_is_lost_or_paid_twice(
     fresh: Settings, engine: StubEngine, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.backups import REASON, Shelved, attic_of, key_files, moved, objects, rows, shelved
 from tests.support.consents import day, deliver, master_line, rights, say
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.erasures import requested
 
 from cloakhouse.client.place import Place
@@ -264,8 +264,8 @@ def test_without_the_platforms_identity_the_home_waits_for_it(house: Shelved) ->
     assert settle(there, Stated(REASON, erasures=True, consents=True)) is None
 
 
-@pytest.mark.path
-def test_killed_anywhere_there_is_a_whole_home_or_none(template: Shelved, tmp_path: Path) -> None:
+@crashes
+def test_killed_anywhere_there_is_a_whole_home_or_none(template: Shelved, tmp_path: Path, crash: Crash) -> None:
     number = 0
 
     def prepare() -> None:
@@ -287,7 +287,7 @@ def test_killed_anywhere_there_is_a_whole_home_or_none(template: Shelved, tmp_pa
         assert closed_of(there) is not None
         assert examine(there).sound
 
-    assert crash_everywhere(prepare, work, check, every=37) > 200
+    assert crash(prepare, work, check, every=37) > 200
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 60), max_size=30), st.text(max_size=40))

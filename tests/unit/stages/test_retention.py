@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 from tests.support.acting import by
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.house import House, protected
 
 from cloakhouse.errors import KeyServiceError
@@ -230,8 +230,8 @@ def _key(house: House):  # type: ignore[no-untyped-def]
     return file
 
 
-@pytest.mark.path
-def test_killed_anywhere_the_next_call_finishes(tmp_path: Path) -> None:
+@crashes
+def test_killed_anywhere_the_next_call_finishes(tmp_path: Path, crash: Crash) -> None:
     source, home, name = protected(), tmp_path / "home", "customers"
     now, houses = after(731), list[House]()
 
@@ -252,11 +252,13 @@ def test_killed_anywhere_the_next_call_finishes(tmp_path: Path) -> None:
             len(events) - 2
         )
 
-    assert crash_everywhere(prepare, work, check, every=3) > 5
+    assert crash(prepare, work, check, every=3) > 5
 
 
-@pytest.mark.path
-def test_killed_while_keys_end_no_key_that_is_needed_is_gone_and_the_next_call_ends_them(tmp_path: Path) -> None:
+@crashes
+def test_killed_while_keys_end_no_key_that_is_needed_is_gone_and_the_next_call_ends_them(
+    tmp_path: Path, crash: Crash
+) -> None:
     source, home, now = protected().copy(tmp_path / "source"), tmp_path / "home", after(131)
     sound(keep(source.settings, now=after(91)))
     houses = list[House]()
@@ -273,7 +275,7 @@ def test_killed_while_keys_end_no_key_that_is_needed_is_gone_and_the_next_call_e
         work()
         assert next(version.version for version in _key(houses[0]).versions) > 2
 
-    assert crash_everywhere(prepare, work, check, every=11) > 5
+    assert crash(prepare, work, check, every=11) > 5
 
 
 @pytest.mark.path

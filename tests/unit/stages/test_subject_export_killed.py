@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.house import House
 from tests.support.small_feeds import email, loyalty, small
 from tests.support.sweep import Sweep
@@ -23,8 +23,6 @@ from cloakhouse.ledger.audit_event import ALLOWED, Action
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access_apply import apply
 from cloakhouse.stages.subject_export import Request, export_subject
-
-pytestmark = pytest.mark.path
 
 PERSON = 103
 PURPOSE = "data-subject-rights"
@@ -49,8 +47,9 @@ def officer(tmp_path: Path) -> Settings:
     return replace(settings, identity=tmp_path / "dora.txt", purpose=PURPOSE, subject_export_limit=1_000_000)
 
 
+@crashes
 def test_killed_anywhere_a_copy_stands_whole_or_not_at_all_and_nothing_plain_is_left(
-    officer: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    officer: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: Crash
 ) -> None:
     scratch, given = tmp_path / "scratch", tmp_path / "given"
     for folder in (scratch, given):
@@ -96,7 +95,7 @@ def test_killed_anywhere_a_copy_stands_whole_or_not_at_all_and_nothing_plain_is_
         plain.folder(officer.home, skip=[officer.inbox])
         assert plain.hits == set()
 
-    calls = crash_everywhere(prepare, work, check, every=13)
+    calls = crash(prepare, work, check, every=13)
     print(calls, "disk calls; whole copies:", len(whole))
     assert calls > 20
     assert set(whole) == {whole[0]}  # the same rows each time, whatever was killed before

@@ -118,10 +118,17 @@ def _database_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sa.event.remove(sa.engine.Engine, name, count)
 
 
-def killed(scene: Scene, work: Callable[[], object], then: Callable[[bool], None], least: int) -> None:
+kills = pytest.mark.parametrize(
+    "every",
+    [pytest.param(False, id="once", marks=pytest.mark.path), pytest.param(True, id="every", marks=pytest.mark.kills)],
+)
+
+
+def killed(scene: Scene, work: Callable[[], object], then: Callable[[bool], None], least: int, *, every: bool) -> None:
     """Kill `work` before each call in turn, which is after the one before; `then` looks at what is there, after the
-    kill (False) and after it was run again (True)."""
-    for number in itertools.count(1):
+    kill (False) and after it was run again (True). Unless `every`, kill it only before the call `least`, which there
+    is in any case."""
+    for number in itertools.count(1) if every else [least]:
         scene.restore()
 
         def child(number: int = number) -> None:
@@ -140,8 +147,8 @@ def killed(scene: Scene, work: Callable[[], object], then: Callable[[bool], None
         then(True)
 
 
-@pytest.mark.path
-def test_publish(scene: Scene) -> None:
+@kills
+def test_publish(scene: Scene, every: bool) -> None:
     def then(finished: bool) -> None:
         found = [v for v in scene.shelf.register.versions(NAME) if v.fingerprint == fingerprint(9)]
         assert len(found) == 1 if finished else len(found) <= 1
@@ -150,44 +157,44 @@ def test_publish(scene: Scene) -> None:
         events = [e.action for e in scene.shelf.register.events(NAME)]
         assert events == ["publish"] * (3 + len(found))
 
-    killed(scene, scene.publish, then, 30)
+    killed(scene, scene.publish, then, 30, every=every)
 
 
-@pytest.mark.path
-def test_rollback(scene: Scene) -> None:
+@kills
+def test_rollback(scene: Scene, every: bool) -> None:
     def then(finished: bool) -> None:
         assert scene.head() in ((1,) if finished else (1, 3))
         moved = [event for event in scene.shelf.register.events(NAME) if event.action == "rollback"]
         assert len(moved) == (scene.head() == 1)
         assert set(scene.states().values()) == {"published"}
 
-    killed(scene, lambda: operator(scene.shelf.settings).rollback(NAME, 1, WHY), then, 10)
+    killed(scene, lambda: operator(scene.shelf.settings).rollback(NAME, 1, WHY), then, 10, every=every)
 
 
-@pytest.mark.path
-def test_withdraw(scene: Scene) -> None:
+@kills
+def test_withdraw(scene: Scene, every: bool) -> None:
     def then(finished: bool) -> None:
         withdrawn = scene.states()[3] == "withdrawn"
         assert withdrawn or not finished
         assert scene.head() == (2 if withdrawn else 3)
         assert [event.action for event in scene.shelf.register.events(NAME)].count("withdraw") == withdrawn
 
-    killed(scene, lambda: operator(scene.shelf.settings).withdraw(NAME, 3, WHY), then, 10)
+    killed(scene, lambda: operator(scene.shelf.settings).withdraw(NAME, 3, WHY), then, 10, every=every)
 
 
-@pytest.mark.path
-def test_expire(scene: Scene) -> None:
+@kills
+def test_expire(scene: Scene, every: bool) -> None:
     def then(finished: bool) -> None:
         states = scene.states()
         assert states[1] == states[2]  # both or none
         assert states[1] == "expired" or not finished
         assert scene.head() == 3
 
-    killed(scene, lambda: operator(scene.shelf.settings).expire(NAME, [1, 2], WHY), then, 10)
+    killed(scene, lambda: operator(scene.shelf.settings).expire(NAME, [1, 2], WHY), then, 10, every=every)
 
 
-@pytest.mark.path
-def test_collect(scene: Scene, tmp_path: Path) -> None:
+@kills
+def test_collect(scene: Scene, tmp_path: Path, every: bool) -> None:
     scene.restore()
     scene.shelf.register.withdraw(NAME, 1, by("ann", WHY))
     scene.shelf.register.expire(NAME, [2], by("ann", WHY))
@@ -206,7 +213,7 @@ def test_collect(scene: Scene, tmp_path: Path) -> None:
             left = {path for path in here.shelf.files() if path.startswith("synthetic")}
             assert left == kept | {here.content["files"][0]["path"]}  # young
 
-    killed(here, work, then, 60)
+    killed(here, work, then, 60, every=every)
 
 
 def test_six_processes_publish_three_datasets_at_once(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, crashes
 from tests.support.erasures import requested
 from tests.support.small_feeds import email, loyalty, persons, small
 from tests.support.sweep import Sweep
@@ -24,9 +24,9 @@ from cloakhouse.stages.sources import file_entries
 ERASED = (101, 104)
 
 
-@pytest.mark.path
+@crashes
 def test_killed_anywhere_the_next_call_collects_the_same_and_nothing_plain_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: Crash
 ) -> None:
     house, scratch = small().copy(tmp_path / "home"), tmp_path / "scratch"
     scratch.mkdir()
@@ -59,7 +59,7 @@ def test_killed_anywhere_the_next_call_collects_the_same_and_nothing_plain_is_le
     def prepare() -> None:
         drop(settings, batch.name)
 
-    calls = crash_everywhere(prepare, lambda: collect(settings, batch) and None, check, every=13)
+    calls = crash(prepare, lambda: collect(settings, batch) and None, check, every=13)
     print(calls, "disk calls;", len(partial), "kills before its end")
     assert partial
     assert Erasures(settings.database).step(batch.name, "worklist") is None
