@@ -82,10 +82,10 @@ def create(shelf: str, recipient: str, rights_only: bool, with_identities: bool,
 def list_backups(shelf: str, key: Path | None, output: str) -> None:
     """List the backups of a shelf, oldest first."""
     from cloakhouse.settings import Settings
-    from cloakhouse.stages.backup_manifest import backups, shelf_of
+    from cloakhouse.stages.backup_manifest import each_backup, shelf_of
 
     settings = Settings.from_environment()
-    found = [one.summary() for one in backups(shelf_of(settings, shelf), _trusted(key))]
+    found = [one.summary() for one in each_backup(shelf_of(settings, shelf), _trusted(key))]
     if output == "json":
         show.write_json(found)
     else:

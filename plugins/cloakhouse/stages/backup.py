@@ -43,13 +43,14 @@ from cloakhouse.stages.backup_manifest import (
     UNFINISHED,
     Backup,
     SealedFile,
-    backups,
+    each_backup,
     encode,
     manifest_path,
     recipient_id,
     shelf_of,
 )
 from cloakhouse.stages.backup_sealing import Sealing
+from cloakhouse.stages.backup_shelf import check_apart
 from cloakhouse.stages.checkpointing import FOLDER as CHECKPOINTS
 from cloakhouse.stages.signing import BACKUPS, signing_key
 
@@ -80,23 +81,26 @@ class _Removed(Exception):
 def create(settings: Settings, wanted: Wanted, watch: Watch = lambda name, done, total: None) -> Backup:
     """Make a backup and return it.
 
-    Raises StageError (`stage.busy`: another one is being made; `stage.removing`: objects go as fast as they are
-    copied), IntegrityError (a shelf of another installation, files that aren't what they must be), KeyServiceError,
-    AccessRefused, StorageError. No manifest stands then. Killed anywhere, the same call goes on.
+    Raises ConfigurationError (`configuration.shelf`: a shelf in home or lake), StageError (`stage.busy`: another one is
+    being made; `stage.removing`: objects go as fast as they are copied), IntegrityError (a shelf of another
+    installation, files that aren't what they must be), KeyServiceError, AccessRefused, StorageError. No manifest stands
+    then. Killed anywhere, the same call goes on.
     """
     with locked(settings.locks / "backup.lock", LOCK_WAIT_S, "another backup"):
+        check_apart(settings, wanted.place)
         signer, shelf = signing_key(settings, BACKUPS), shelf_of(settings, wanted.place)
-        standing = backups(shelf, signer.public)  # 1
         kind = RIGHTS if wanted.rights_only else FULL
         name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         facts: dict[str, str | int] = {"kind": kind, "recipient": recipient_id(wanted.recipient)}
         facts["identities"] = int(wanted.identities)
+        earlier = Sealing(shelf, signer, wanted.recipient, _begun(settings, wanted, name, kind))
+        for backup in each_backup(shelf, signer.public):  # 1
+            earlier.remember(backup)
         with changing(settings, event(settings, Action.BACK_UP, name, facts=facts)):  # 2
             for _ in range(ATTEMPTS):
                 begun = _begun(settings, wanted, name, kind)
-                sealing = Sealing(shelf, signer, wanted.recipient, begun)
-                for backup in standing:
-                    sealing.remember(backup)
+                known, seen = dict(earlier.known), dict(earlier.seen)
+                sealing = Sealing(shelf, signer, wanted.recipient, begun, known, seen)
                 sealing.resume()
                 try:
                     done = _sealed(settings, sealing, wanted, watch)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -150,20 +150,26 @@ def decode(text: bytes, trusted: PublicKey, where: str) -> Backup:
 
 def backups(shelf: ObjectStore, trusted: PublicKey) -> list[Backup]:
     """Return the backups of a shelf, oldest first. Raises IntegrityError as `decode`, StorageError."""
-    found = []
-    for info in shelf.list(FOLDER):
-        name = info.path.split("/")[-1].removesuffix(".json")
-        backup = decode(shelf.read(info.path, LIMIT), trusted, info.path)
+    return list(each_backup(shelf, trusted))
+
+
+def each_backup(shelf: ObjectStore, trusted: PublicKey) -> Iterator[Backup]:
+    """Yield them one after the other: each may list every object of a lake. Raises as `backups`."""
+    for path in sorted(info.path for info in shelf.list(FOLDER)):
+        name = path.split("/")[-1].removesuffix(".json")
+        backup = decode(shelf.read(path, LIMIT), trusted, path)
         if backup.name != name or not _NAME.fullmatch(name):
-            raise broken(info.path, "the manifest of its own name", f"that of {backup.name}")
-        found.append(backup)
-    return sorted(found, key=lambda one: one.name)
+            raise broken(path, "the manifest of its own name", f"that of {backup.name}")
+        yield backup
 
 
 def chosen(shelf: ObjectStore, trusted: PublicKey, name: str = "", kind: str = FULL) -> Backup:
     """Return the backup `name`, the newest of `kind` for none. Raises NotFound, and as `backups`."""
-    found = [one for one in backups(shelf, trusted) if (one.name == name if name else one.kind == kind)]
-    if not found:
+    found = None
+    for one in each_backup(shelf, trusted):
+        if one.name == name if name else one.kind == kind:
+            found = one
+    if found is None:
         raise NotFound(
             where="the shelf of backups",
             expected=f"the backup {name}" if name else f"a {kind} backup",
@@ -171,7 +177,7 @@ def chosen(shelf: ObjectStore, trusted: PublicKey, name: str = "", kind: str = F
             not_done="nothing was verified and nothing was restored",
             remedy="`cloakhouse backup list` tells what there is",
         )
-    return found[-1]
+    return found
 
 
 def manifest_path(name: str) -> str:
