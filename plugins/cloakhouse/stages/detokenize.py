@@ -3,7 +3,8 @@
 1. The request is sound: the column is reversible, the tokens have its form, the reason can stand. One that isn't
    leaves no record: it can't show anything, and its texts may hold what has no place in a record.
 2. Who asks is a principal, and the key opens: the key service decides, by the grant on `reversible/<purpose>`. The
-   root is the one that the lake's tokens were made with. A refusal is recorded, whatever it comes from.
+   root is the one that the lake's tokens were made with. A restored home that isn't settled opens nothing. A refusal
+   is recorded, whatever it comes from.
 3. The limit of this principal holds, and the event is recorded: in one transaction, before any value is decrypted.
 4. The tokens are decrypted in this process. AES-SIV tokens are authenticated, and one forged token refuses the call;
    FF1 has no integrity. The record of step 3 stands and counts, whatever happens here.
@@ -21,6 +22,7 @@ from cloakhouse.errors import ConfigurationError
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.settings import Settings
 from cloakhouse.stages.authority import asked, refusals_recorded
+from cloakhouse.stages.restored import require_open_for_reading
 from cloakhouse.stages.token_roots import recognised_keys
 from cloakhouse.tokens.apply import LOGICAL
 from cloakhouse.tokens.ff1 import ff1_decrypt
@@ -49,8 +51,8 @@ def detokenize(
     Binary tokens are given as bytes or as hexadecimal text, others as they are written. `day` is a day of the period
     that the tokens are of, for a column whose tokens are bound to one. At most `settings.detokenize_limit` values an
     hour are given to one principal, and each sound request leaves one record. Raises ConfigurationError, NotFound,
-    AccessRefused (no grant, or the limit), TreatmentError for tokens that are none of this column, KeyServiceError,
-    IntegrityError (a root that is lost or another one), StorageError.
+    AccessRefused (no grant, the limit, or `access.restored`), TreatmentError for tokens that are none of this column,
+    KeyServiceError, IntegrityError (a root that is lost or another one), StorageError.
     """
     column = contract.column(column_name)
     given, period = _given(contract, column, tokens), _period(contract, column, day)
@@ -58,6 +60,7 @@ def detokenize(
     what = f"{contract.name}.{column.name}" + (f" of {period}" if period else "")
     log, event = asked(settings, ACTION, what, reason, len(given) - given.null_count, dataset=contract.name)
     with refusals_recorded(log, event):
+        require_open_for_reading(settings)
         key = recognised_keys(settings, [use.root]).key(use)
     log.record_within(event, settings.detokenize_limit, WINDOW)
     if column.treatment.name == FF1:

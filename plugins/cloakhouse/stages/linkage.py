@@ -6,7 +6,8 @@ translate without any value, and without the domain's key can't try a list of va
 1. The request is sound: two different scopes of one domain, both of columns in contracts, and a reason that can stand.
    One that isn't leaves no record. There is no integrity in these tokens, so a misspelt scope would go unnoticed.
 2. Who asks is a principal, and both keys open: the key service decides, by the grants on `purposes/<purpose>`. The
-   roots are those that the lake's tokens were made with. A refusal is recorded, whatever it comes from.
+   roots are those that the lake's tokens were made with. A restored home that isn't settled opens nothing. A refusal
+   is recorded, whatever it comes from.
 3. The event is recorded, with the number of tokens: one record for the whole linkage, before the first is translated.
 4. Tokens are translated batch by batch in this process; their number must be the one that was recorded.
 """
@@ -26,6 +27,7 @@ from cloakhouse.keys.secret import SecretKey
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.settings import Settings
 from cloakhouse.stages.authority import asked, check_reason, refusals_recorded
+from cloakhouse.stages.restored import require_open_for_reading
 from cloakhouse.stages.token_roots import recognised_keys
 from cloakhouse.tokens.linking import translate
 
@@ -120,8 +122,8 @@ def check_request(settings: Settings, linkage: Linkage, reason: str) -> None:
 def authorised(settings: Settings, linkage: Linkage, reason: str, count: int) -> Linker:
     """Return the linker for `count` tokens, recorded.
 
-    Raises as `check_request`; AccessRefused (a grant is missing), KeyServiceError, NotFound and IntegrityError (a root
-    that no token was made with, that is lost, or another one), StorageError.
+    Raises as `check_request`; AccessRefused (a grant is missing, or `access.restored`), KeyServiceError, NotFound and
+    IntegrityError (a root that no token was made with, that is lost, or another one), StorageError.
     """
     check_request(settings, linkage, reason)
     what = f"{linkage.domain}: {linkage.source} to {linkage.target}"
@@ -129,6 +131,7 @@ def authorised(settings: Settings, linkage: Linkage, reason: str, count: int) ->
     scopes = (linkage.source, linkage.target)
     uses = [KeyUse.layer(linkage.domain, scope.purpose, scope.period) for scope in scopes]
     with refusals_recorded(log, event):
+        require_open_for_reading(settings)
         keys = recognised_keys(settings, [use.root for use in uses])
         source, target = map(keys.key, uses)
     log.record(event)

@@ -2,7 +2,7 @@
 
     restored.json    in the home: what was restored, and what is settled of it (`Closed`); gone when all of it is
 
-| | runs are planned | rows are read |
+| | runs are planned | rows are read, tokens translated |
 | --- | --- | --- |
 | it is stated that all later erasures are known here | needed | needed |
 | persons erased after the backup are erased again | their tombstones are enough | needed |
@@ -114,7 +114,7 @@ def require_open_for_runs(settings: Settings) -> None:
 
 
 def require_open_for_reading(settings: Settings) -> None:
-    """Raise AccessRefused (`access.restored`) where no row of this home may be read."""
+    """Raise AccessRefused (`access.restored`) where no row of this home may be read, and no token translated."""
     closed = closed_of(settings)
     if closed is not None and not closed.reads:
         raise _refused(f"backup {closed.backup} restored, and later erasures not settled", "nothing was read")

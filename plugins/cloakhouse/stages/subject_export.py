@@ -2,7 +2,8 @@
 
 1. The request is sound: a reason that can stand, a recipient's public key. One that isn't leaves no record.
 2. Who asks is a principal, whose role lets it read every column of `landing` and `protected` for this purpose. What is
-   refused from here on is recorded. The platform's own identity is refused: a copy has to be somebody's.
+   refused from here on is recorded. The platform's own identity is refused: a copy has to be somebody's. So is every
+   copy in a restored home that isn't settled: it could hold what was erased or changed after the backup.
 3. The day's limit of this principal holds, and the event is recorded, with the number of feeds, deliveries and
    partitions that will be read: in one transaction, before anything is decrypted. Its reason isn't kept yet, for it
    may name the person (`request_reason`).
@@ -44,6 +45,7 @@ from cloakhouse.stages.erasure_request import Tolerance, whole_file
 from cloakhouse.stages.reading_access import access_of, reading_ring, record_use
 from cloakhouse.stages.request_reason import UNCHECKED
 from cloakhouse.stages.residency import check_residency
+from cloakhouse.stages.restored import require_open_for_reading
 from cloakhouse.stages.subject_archive import Page, Rows, archive
 from cloakhouse.stages.subject_identifiers import Identifiers
 from cloakhouse.stages.subject_landed import LandedRows
@@ -94,14 +96,15 @@ def export_subject(settings: Settings, request: Request, sink: BinaryIO, about: 
     """Write the sealed copy to `sink`, which nobody may see before this returns; return what is in it.
 
     `about` gives the pages that go with it, once the rows are counted. Raises ConfigurationError (reason, recipient,
-    file), AccessRefused (`access.role`, `access.platform`, `access.rate`, or no grant), NotFound (`not-found.subject`,
-    `not-found.erased`), DeliveryError (lines that name nobody, or several persons), IntegrityError, KeyServiceError,
-    StorageError.
+    file), AccessRefused (`access.role`, `access.platform`, `access.rate`, `access.restored`, or no grant), NotFound
+    (`not-found.subject`, `not-found.erased`), DeliveryError (lines that name nobody, or several persons),
+    IntegrityError, KeyServiceError, StorageError.
     """
     recipient = recipient_of(request.recipient)
     why = check_reason(request.reason)
     log, event = asked(settings, ACTION, WHAT, UNCHECKED, 1)
     with refusals_recorded(log, event):
+        require_open_for_reading(settings)
         _authorised(settings)
         identifiers = Identifiers.of(settings)
     told = replace(event, facts=_to_read(settings, identifiers))

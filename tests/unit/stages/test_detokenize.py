@@ -47,6 +47,7 @@ from cloakhouse.ledger.audit_event import ALLOWED, REFUSED
 from cloakhouse.settings import Settings
 from cloakhouse.stages import detokenize as stage
 from cloakhouse.stages.access import revoke_grants
+from cloakhouse.stages.restored import Closed, write_closed
 from cloakhouse.stages.token_roots import ensure_roots, roots_of, token_keys
 from cloakhouse.tokens.apply import uses
 from cloakhouse.tokens.render import to_base32, to_hex
@@ -87,6 +88,15 @@ def test_tokens_of_the_lake_become_the_feeds_values(house: House, ann: Settings,
     assert (event.actor, event.action, event.object) == ("ann", "detokenize", "customers.email")
     assert (event.purpose, event.reason, event.count) == ("service desk", REASON, 200)
     assert (event.decision, event.code) == (ALLOWED, "")
+
+
+def test_a_restored_home_gives_no_value_until_later_erasures_are_settled(house: House, ann: Settings) -> None:
+    tokens, closed = tokens_of(house, "email", VALUES), Closed("backup-1", "2026-11-02T00:00:00+00:00", 1)
+    write_closed(house.settings, closed)
+    assert refused(AccessRefused, lambda: ask(house, ann, tokens)).code == "access.restored"
+    write_closed(house.settings, replace(closed, erasures_known=True, erased=True))  # consents are about runs
+    assert ask(house, ann, tokens).to_pylist() == VALUES
+    assert outcomes(house) == [("ann", REFUSED, "access.restored", 2), ("ann", ALLOWED, "", 2)]
 
 
 def test_order_nulls_and_repeats_stay(house: House, ann: Settings) -> None:

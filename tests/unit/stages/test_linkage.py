@@ -35,6 +35,7 @@ from cloakhouse.stages import link_file as link_module
 from cloakhouse.stages import token_fields
 from cloakhouse.stages.link_file import link_file
 from cloakhouse.stages.linkage import Linkage, Linker, Scope, authorised, check_request
+from cloakhouse.stages.restored import Closed, write_closed
 from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.tokens.linking import translate
 from cloakhouse.tokens.render import from_hex, to_base32, to_hex
@@ -86,6 +87,15 @@ def refused(kind: type[CloakhouseError], call: Callable[[], object], *secrets: s
     shown = repr(refusal.value) + refusal.value.explain() + str(refusal.value.as_dict())
     assert not [secret for secret in secrets if secret in shown]
     return refusal.value
+
+
+def test_a_restored_home_links_nothing_until_later_erasures_are_settled(house: House, ann: Settings) -> None:
+    closed = Closed("backup-1", "2026-11-02T00:00:00+00:00", 1, erasures_known=True)  # persons are to be erased again
+    write_closed(house.settings, closed)
+    assert refused(AccessRefused, lambda: authorised(ann, LINKAGE, REASON, 1)).code == "access.restored"
+    write_closed(house.settings, replace(closed, erased=True))
+    assert authorised(ann, LINKAGE, REASON, 1)
+    assert outcomes(house) == [("ann", REFUSED, "access.restored", 1), ("ann", ALLOWED, "", 1)]
 
 
 @pytest.mark.parametrize("form", ["hex", "base32"])

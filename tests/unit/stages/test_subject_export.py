@@ -34,6 +34,7 @@ from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access_apply import apply
 from cloakhouse.stages.request_reason import UNCHECKED
+from cloakhouse.stages.restored import Closed, open_again, write_closed
 from cloakhouse.stages.subject_export import Copy, Request, export_subject
 from cloakhouse.stages.subject_identifiers import Identifiers
 
@@ -146,6 +147,17 @@ def refused(kind: type[CloakhouseError], code: str, desk: Desk, *given: Any, **m
         desk.ask(*given, **more)
     assert refusal.value.code.endswith(code), refusal.value.code
     return refusal.value
+
+
+def test_no_copy_is_made_in_a_restored_home_until_later_erasures_are_settled(desk: Desk) -> None:
+    closed, before = Closed("backup-1", "2026-11-02T00:00:00+00:00", 1, erased=True), len(desk.events())
+    write_closed(desk.officer, closed)
+    try:
+        refused(AccessRefused, "access.restored", desk, f"household_id\n{desk.person}\n")
+    finally:
+        open_again(desk.officer)
+    [event] = desk.events()[before:]
+    assert (event.actor, event.decision, event.code) == ("dora", REFUSED, "access.restored")
 
 
 def test_a_copy_holds_the_persons_lines_of_every_zone_and_nobody_elses(desk: Desk, given: Given) -> None:
