@@ -10,18 +10,26 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.house import House, published
+from tests.support.house import House
 from tests.support.service_bao import Bao, shared
+from tests.support.small_releases import with_release
 
 from cloakhouse.client.cli import cli
+from cloakhouse.settings import Settings
 from cloakhouse.stages.health import CHECKS
 
 Doctor = Callable[..., Result]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """An installation with a published version."""
+    return with_release(Settings.from_environment({}).with_home(tmp_path_factory.mktemp("doctor") / "home"), [101, 102])
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return published().copy(tmp_path / "home")
+def house(template: House, tmp_path: Path) -> House:
+    return template.copy(tmp_path / "home")
 
 
 @pytest.fixture
