@@ -59,6 +59,11 @@ def is_key_file(path: str) -> bool:
     return len(parts) > 1 and parts[0] in (*FOLDERS, KEYSTORE) and not any(part.startswith(".") for part in parts)
 
 
+def is_identity(path: str) -> bool:
+    """Return whether a file of a backup is one of those that are in it where they were asked for alone."""
+    return path == f"home/{KEYSTORE}/administration.pem" or path.startswith(f"home/{KEYSTORE}/identities/")
+
+
 def mode_of(path: str) -> int:
     """Return the mode of a restored file: public keys are anybody's to read."""
     return 0o644 if path.startswith("signing-keys/") and path.endswith(PUBLIC) else 0o600

@@ -5,7 +5,7 @@
 2. The place is empty: no home, no row in the database, no object in the lake.
 3. Everything is put into a folder beside the home: keys, lake, database. Each file is compared with its digest before
    it gets its name; the database's rows become visible together, once their digest is right. Keys are those of the
-   later backup: what was destroyed or revoked since stays so.
+   later backup: what was destroyed or revoked since stays so. One made without identities leaves those of the first.
 4. The restored state is looked at (`restore_checks`): the log, against every checkpoint there is and every anchor that
    was given; the register of versions against the lake.
 5. What the later backup knows of rights is brought in (`restore_rights`): tombstones, holds, consents, budgets spent,
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
-from cloakhouse.keys.files import fsync_folder, storage_error
+from cloakhouse.keys.files import fsync_folder, locked, storage_error
 from cloakhouse.keys.signing import PublicKey
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
@@ -34,13 +34,15 @@ from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.database_engine import emptied, let_go
 from cloakhouse.ledger.revisions import HEAD
 from cloakhouse.settings import Settings
-from cloakhouse.stages.backup_manifest import Backup, backups, chosen
+from cloakhouse.stages.backup_keys import is_identity
+from cloakhouse.stages.backup_manifest import Backup, SealedFile, chosen, each_backup
 from cloakhouse.stages.backup_sealing import check_sealed
-from cloakhouse.stages.restore_checks import check_restored
+from cloakhouse.stages.restore_checks import check_restored, roots_between
 from cloakhouse.stages.restore_files import check_empty, make_room, put_database, put_key, put_object
 from cloakhouse.stages.restore_rights import Brought, bring_in
 from cloakhouse.stages.restored import Closed, close
 
+LOCK_WAIT_S = 10.0
 OPERATOR = "operator"  # who acts where no principal is known yet
 Watch = Callable[[str, int, int], None]
 
@@ -82,8 +84,8 @@ def restore(settings: Settings, source: Source, watch: Watch = lambda what, done
     """Restore a backup into the home that `settings` name, with their database and lake; return what became of it.
 
     Raises NotFound, IntegrityError (of the backup; `integrity.restored-old` for one that is older than an anchor),
-    ConfigurationError (`configuration.not-empty`, `configuration.schema`), KeyServiceError, StorageError. No
-    home stands then.
+    ConfigurationError (`configuration.not-empty`, `configuration.schema`), KeyServiceError, StorageError, StageError
+    (`stage.busy`: another restore into this home). No home stands then.
     """
     backup = chosen(source.shelf, source.trusted, source.name)  # 1
     rights = _later(source, backup)
@@ -95,21 +97,21 @@ def restore(settings: Settings, source: Source, watch: Watch = lambda what, done
     _check_revision(backup)
     beside = settings.home.with_name(f".{settings.home.name}.restoring")
     there = _moved(settings, beside)
-    make_room(settings.home, beside)  # 2
-    try:
-        check_empty(there, backup)
-        return _restored(settings, there, source, backup, rights, watch)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with locked(beside.with_suffix(".lock"), LOCK_WAIT_S, "another restore into this home"):
+        make_room(settings.home, beside)  # 2
+        try:
+            check_empty(there, backup)
+            return _restored(settings, there, source, backup, rights, watch)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
 
 
 def _restored(
     settings: Settings, there: Settings, source: Source, backup: Backup, rights: Backup | None, watch: Watch
 ) -> Restored:
-    for one in (rights or backup).files:  # 3
-        if one.path.startswith("home/"):
-            put_key(there.home, source.shelf, source.identity, one)
+    for one in _keys(backup, rights):  # 3
+        put_key(there.home, source.shelf, source.identity, one)
     store = open_store(there)
     objects = [one for one in backup.files if one.path.startswith("lake/")]
     for number, one in enumerate(objects, start=1):
@@ -117,7 +119,10 @@ def _restored(
         watch("objects", number, len(objects))
     put_database(there, source.shelf, source.identity, backup)
     lost = check_restored(there, backup, rights, source.anchors, older=source.older)  # 4
-    brought = bring_in(there, source.shelf, rights, source.identity, backup) if rights is not None else Brought()  # 5
+    brought = Brought()
+    if rights is not None:  # 5
+        between = roots_between(there, source.anchors, backup.log_size, rights.log_size)
+        brought = bring_in(there, source.shelf, rights, source.identity, backup, between)
     closed = close(there, backup, rights, brought, lost)  # 6
     facts: dict[str, str | int] = {"log_size": backup.log_size, "entries_lost": lost, **brought.counts}
     if rights is not None:
@@ -136,10 +141,21 @@ def _restored(
     return Restored(backup, rights, brought, closed)
 
 
+def _keys(backup: Backup, rights: Backup | None) -> list[SealedFile]:
+    """Return the key files: the later ones, and of `backup` the identities where the later backup was made without."""
+    newest = [one for one in (rights or backup).files if one.path.startswith("home/")]
+    if rights is None or rights.identities:
+        return newest
+    there = {one.path for one in newest}
+    return newest + [one for one in backup.files if is_identity(one.path) and one.path not in there]
+
+
 def _later(source: Source, backup: Backup) -> Backup | None:
-    found = backups(source.shelf, source.trusted)
-    later = [one for one in found if one.name > backup.name and one.log_size >= backup.log_size]
-    return max(later, key=lambda one: one.name, default=None)
+    newest = None
+    for one in each_backup(source.shelf, source.trusted):  # by name, oldest first
+        if one.name > backup.name and one.log_size >= backup.log_size:
+            newest = one
+    return newest
 
 
 def _check_revision(backup: Backup) -> None:

@@ -62,6 +62,13 @@ def check_restored(
     return newest - size
 
 
+def roots_between(settings: Settings, anchors: Mapping[str, str], after: int, to: int) -> set[tuple[int, str]]:
+    """Return size and root (hex) of the anchors of more than `after` and at most `to` entries. Raises IntegrityError as
+    `check_restored`."""
+    signed = [opened(text, trusted(settings), name) for name, text in anchors.items()]
+    return {(one.size, one.root.hex()) for one in signed if after < one.size <= to}
+
+
 def _sound(found: Verification) -> None:
     if not found.sound:
         first = found.findings[0]

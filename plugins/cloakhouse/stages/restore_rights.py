@@ -19,7 +19,7 @@ Versions, deliveries and partitions that were made since are lost: their files a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,16 @@ class Brought:
     redo: frozenset[str] = frozenset()
 
 
-def bring_in(settings: Settings, shelf: ObjectStore, rights: Backup, identity: Path, backup: Backup) -> Brought:
+def bring_in(
+    settings: Settings,
+    shelf: ObjectStore,
+    rights: Backup,
+    identity: Path,
+    backup: Backup,
+    anchors: Collection[tuple[int, str]] = (),
+) -> Brought:
     """Bring what `rights` knows into the database of `settings`, which was restored from `backup`; return what came.
+    `anchors` are sizes and roots (hex) that its log must have, too.
 
     Raises IntegrityError (`integrity.backup`: another log, or other bytes), KeyServiceError, ConfigurationError,
     StorageError. Nothing is changed then.
@@ -59,7 +67,8 @@ def bring_in(settings: Settings, shelf: ObjectStore, rights: Backup, identity: P
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        bringing = _Bringing(connection, {backup.log_size: backup.log_root, rights.log_size: rights.log_root})
+        ends = {(one.log_size, one.log_root) for one in (backup, rights)}
+        bringing = _Bringing(connection, ends.union(anchors))
         loading = Loading(rights.revision, bringing.take)
         opened(shelf, rights.file(DATABASE), identity, loading)
         loading.finish()
@@ -69,10 +78,11 @@ def bring_in(settings: Settings, shelf: ObjectStore, rights: Backup, identity: P
 class _Bringing:
     """Takes the later database's rows, table by table."""
 
-    def __init__(self, connection: sa.Connection, roots: Mapping[int, str]) -> None:
+    def __init__(self, connection: sa.Connection, roots: Collection[tuple[int, str]]) -> None:
         self._connection = connection
         self._insert = INSERTS[connection.dialect.name]
-        self._frontier, self._roots, self._seen = Frontier(0, []), dict(roots), set[int]()
+        self._frontier, self._seen = Frontier(0, []), set[int]()
+        self._roots = {size: {root for at, root in roots if at == size} for size, _ in roots}
         if 0 in self._roots:
             self._seen.add(0)
         self._tombstones: set[bytes] = set()
@@ -121,7 +131,7 @@ class _Bringing:
             self._frontier.add(leaf_hash(row["content"]))
             self._size += 1
             if self._size in self._roots:
-                if self._frontier.root().hex() != self._roots[self._size]:
+                if {self._frontier.root().hex()} != self._roots[self._size]:
                     raise broken("the later backup", "the log of the restored one, and what was added", "another log")
                 self._seen.add(self._size)
 
