@@ -61,7 +61,7 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return house
 
 
-@pytest.mark.parametrize(("split_bytes", "parts"), [(WHOLE, 1), (SMALL, 9)])
+@pytest.mark.parametrize(("split_bytes", "parts"), [pytest.param(WHOLE, 1, marks=pytest.mark.path), (SMALL, 9)])
 def test_lines_and_persons_who_pass_are_counted_exactly_under_the_pinned_snapshot(
     waiting: Lake, tmp_path: Path, split_bytes: int, parts: int
 ) -> None:

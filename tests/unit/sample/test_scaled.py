@@ -18,7 +18,7 @@ from cloakhouse.sample import FeedSummary, Growth, write_feed, write_scaled_feed
 from cloakhouse.sample.people import HOUSEHOLD_STEP
 from cloakhouse.sample.scaled import BASKET_STEP
 
-TIMES = 3
+TIMES = 2
 WEEK = "transactions-2017-01-02.csv.gz"
 CUSTOMERS = "customers-2016-12-26.jsonl"
 STRANGERS = 9_000_000
