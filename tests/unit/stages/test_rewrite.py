@@ -9,7 +9,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -212,11 +212,23 @@ def test_a_manifest_that_was_replaced_meanwhile_is_not_overwritten(house: House)
     assert not house.catalogue.replace_manifest(ManifestRef(current.path, "0" * 64), current)
 
 
-def test_killed_anywhere_the_next_call_goes_on_and_no_row_is_lost(house: House, tmp_path: Path) -> None:
-    """Killed at points spread over the whole job; every time the data is read, and the same job finished."""
-    whole = rows(house, "customers")
-    number, finished = 1, False
-    while not finished:
+def spread() -> list[int]:
+    """Return numbers of calls spread over the whole job, nearer to one another at its start."""
+    numbers = [1]
+    while numbers[-1] < 100_000:
+        numbers.append(numbers[-1] + 1 + numbers[-1] // 3)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    "numbers", [pytest.param((40, 100_000), id="once"), pytest.param(spread(), id="spread", marks=pytest.mark.kills)]
+)
+def test_killed_anywhere_the_next_call_goes_on_and_no_row_is_lost(
+    house: House, tmp_path: Path, numbers: Sequence[int]
+) -> None:
+    """Killed at the job's calls of these numbers; every time the data is read, and the same job finished."""
+    whole, kills = rows(house, "customers"), 0
+    for number in numbers:
         place = house.copy(tmp_path / f"killed-{number}")
 
         def work(place: House = place, number: int = number) -> None:
@@ -225,15 +237,16 @@ def test_killed_anywhere_the_next_call_goes_on_and_no_row_is_lost(house: House, 
 
         code = in_fork(work, timeout_s=60)
         assert code in (0, -signal.SIGKILL)
-        finished = code == 0
         assert rows(place, "customers").equals(whole)
         result = finish(place, KeyName("protected/sensitive"))
         assert result.done
         assert rows(place, "customers").equals(whole)
         assert not list(place.settings.lake.rglob(".*.parquet.*.tmp"))
         shutil.rmtree(place.settings.home)
-        number += 1 + number // 3
-    assert number > 20
+        if code == 0:
+            break
+        kills += 1
+    assert kills > len(numbers) / 4
 
 
 def test_readers_and_writers_never_fail_while_keys_are_rotated_and_data_rewritten(house: House) -> None:
