@@ -183,7 +183,7 @@ class _Work:
                 recut_new(self._settings)  # what landed since, with the persons in it
                 old = remove_versions(self._settings)  # at each attempt: whoever cleared a place may have left one
                 findings = sweep(self._settings, self.batch)
-                self._record(findings.step, {**findings.as_dict(), "old_versions": old})  # also what stops it
+                self._record(findings.step, {**findings.recorded(), "old_versions": old})  # also what stops it
                 require_clean(findings, self._name)
         contracts = load_contracts(self._settings.contracts)
         for dataset, version in made_anew(self._settings, self._name).items():

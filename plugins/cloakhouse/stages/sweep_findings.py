@@ -15,6 +15,7 @@ from cloakhouse.contracts.model import content_digest
 from cloakhouse.errors import StageError
 
 SWEEP = "sweep"
+STOPPING = ("persons", "found", "hits", "unopened", "unopened_places", "clean")  # what is told of one that isn't clean
 MOST_PLACES = 50  # named one by one
 
 
@@ -97,6 +98,11 @@ class Findings:
             "shared": self.shared,
             "clean": self.clean,
         }
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what the step holds: all of it, or what isn't clean."""
+        whole = self.as_dict()
+        return whole if self.clean else {name: whole[name] for name in STOPPING}
 
 
 def require_clean(findings: Findings, batch: str) -> None:
