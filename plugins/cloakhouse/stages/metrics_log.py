@@ -59,13 +59,7 @@ class LogTotals:
             newest = connection.execute(sa.select(sa.func.max(_T.c.number))).scalar_one()
             end = 0 if newest is None else int(newest) + 1
             if end < self._next:  # another database in the place of the one that was read
-                self._events, self._rows, self._cpu_ms, self._next, self._first = (
-                    Counter(),
-                    Counter(),
-                    Counter(),
-                    0,
-                    None,
-                )
+                self._forget()
             if end > self._next:
                 self._add(connection, end)
             return list(self._samples(frozenset(datasets)))
