@@ -92,6 +92,7 @@ def test_lines_and_persons_who_pass_are_counted_exactly_under_the_pinned_snapsho
     assert not list((place.settings.lake / "rights" / "sieves").rglob("*.*"))  # the workers' list is gone
 
 
+@pytest.mark.path  # without Spark: tests/unit/stages/test_pinning.py
 def test_a_snapshot_too_old_is_refused_before_a_row_is_read(
     waiting: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
