@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cloakhouse.report.parts import NONE, decimals, document, facts, paragraph, section, table, text
+from cloakhouse.report.parts import NONE, decimals, document, facts, number, paragraph, section, table, text
 from cloakhouse.report.pdf import refused
 from cloakhouse.report.report_style import REPORT_STYLE
 from cloakhouse.stages.certificate_verify import VerifiedCertificate, canonical
@@ -82,7 +82,7 @@ def _summary(content: Facts) -> str:
 
 
 def _steps(content: Facts) -> str:
-    rows = [(str(one["step"]), _time(one["at"]), _said(one["done"]) or NONE) for one in content["steps"]]
+    rows = [(str(one["step"]), _time(one["at"]), _said(one["done"], "; ") or NONE) for one in content["steps"]]
     return section(
         "steps",
         "What was found and done",
@@ -143,7 +143,7 @@ def _record(content: Facts) -> str:
     )
 
 
-def _said(found: Facts) -> str:
+def _said(found: Facts, between: str = ", ") -> str:
     """Return counts and names as a sentence, without what is empty or not known; true and false are yes and no."""
     parts = []
     for name, value in found.items():
@@ -156,20 +156,20 @@ def _said(found: Facts) -> str:
             parts.append(f"{name} {_listed(value)}")
         else:
             parts.append(f"{name} {_one(value)}")
-    return ", ".join(parts)
+    return between.join(parts)
 
 
 def _listed(values: list[Any]) -> str:
     """Return the values of a list where they are few, else how many they are; whole numbers are those of versions."""
     if not values or len(values) > LISTED or any(isinstance(value, Mapping | list) for value in values):
         return f"{len(values):,}" if values else "none"
-    return " and ".join(f"@{value}" if type(value) is int else str(value) for value in values)
+    return ", ".join(f"@{value}" if type(value) is int else str(value) for value in values)
 
 
 def _one(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _time(at: object) -> str:
