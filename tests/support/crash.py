@@ -128,13 +128,13 @@ def crash_midway(
     return steps
 
 
-crashes = pytest.mark.parametrize(
-    "crash",
-    [
-        pytest.param(crash_midway, id="midway", marks=pytest.mark.path),
-        pytest.param(crash_everywhere, id="everywhere", marks=pytest.mark.kills),
-    ],
-)
+def crashing(*marks: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """Have a test run with a `crash` that kills half way, marked so, and with one that kills everywhere."""
+    every = pytest.param(crash_everywhere, id="everywhere", marks=pytest.mark.kills)
+    return pytest.mark.parametrize("crash", [pytest.param(crash_midway, id="midway", marks=marks), every])
+
+
+crashes, quick_crashes = crashing(pytest.mark.path), crashing()
 Crash = Callable[..., int]
 
 

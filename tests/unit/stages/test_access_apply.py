@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -297,10 +297,10 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
-def _kills(place: type, name: str) -> Iterator[Callable[[], None]]:
-    """Yield what patches a child so that it dies around the first or third call of a method."""
+def _kills(place: type, name: str, numbers: Sequence[int]) -> Iterator[Callable[[], None]]:
+    """Yield what patches a child so that it dies around these calls of a method."""
     real = getattr(place, name)
-    for number in (1, 3):
+    for number in numbers:
         for before in (True, False):
 
             def patch(number: int = number, before: bool = before) -> None:
@@ -321,13 +321,16 @@ def _kills(place: type, name: str) -> Iterator[Callable[[], None]]:
             yield patch
 
 
+@pytest.mark.parametrize(
+    "numbers", [pytest.param((1,), id="first"), pytest.param((1, 3), id="and-third", marks=pytest.mark.kills)]
+)
 @pytest.mark.parametrize(("place", "name"), STEPS)
 def test_a_kill_at_any_step_leaves_nothing_open_once_it_is_run_again(
-    done: AccessHouse, tmp_path: Path, place: type, name: str
+    done: AccessHouse, tmp_path: Path, place: type, name: str, numbers: Sequence[int]
 ) -> None:
     """The desk loses a role, the model team a purpose, and eve gets the desk's."""
     killed = 0
-    for number, patch in enumerate(_kills(place, name)):
+    for number, patch in enumerate(_kills(place, name, numbers)):
         house = done.copy(tmp_path / str(number))
         house.edit(
             (ROLES_OF_DAN, "eve: {roles: [desk-staff]}"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.support.contracts import SHIPPED, column, feed_contract
-from tests.support.crash import crash_everywhere, limit_file_size
+from tests.support.crash import Crash, limit_file_size, quick_crashes
 from tests.support.processes import in_fork, run
 
 from cloakhouse.contracts.model import Contract
@@ -370,7 +370,8 @@ def test_many_lines_land_in_constant_memory(settings: Settings) -> None:
     assert grown < 200  # MiB
 
 
-def test_killed_at_every_step_the_next_run_lands_exactly_once(settings: Settings) -> None:
+@quick_crashes
+def test_killed_at_every_step_the_next_run_lands_exactly_once(settings: Settings, crash: Crash) -> None:
     """Children kill themselves around each call that touches the disk; SQLite's own calls lie in between."""
     name, content = f"people-{DAY}.csv", HEADER + ROWS
     deliver(settings, f"people-{NEXT}.csv", content + "9,warm,1\n")
@@ -400,7 +401,7 @@ def test_killed_at_every_step_the_next_run_lands_exactly_once(settings: Settings
         assert plain(settings, CSV) == content.encode()
         assert [path for path in stored(settings) if path.endswith(".tmp") and DAY in path] == []
 
-    assert crash_everywhere(prepare, lambda: land(settings, CSV) and None, check) > 20
+    assert crash(prepare, lambda: land(settings, CSV) and None, check) > 20
     assert set(before) <= set(stored(settings))
 
 

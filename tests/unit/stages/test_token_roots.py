@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, quick_crashes
 from tests.support.house import House, protected
 from tests.support.principals import add_members, protected_column
 from tests.support.processes import race
@@ -109,7 +109,10 @@ def test_a_contract_with_a_new_purpose_brings_its_root_and_no_other_changes(hous
 
 
 @pytest.mark.embedded
-def test_killed_anywhere_the_next_call_goes_on_with_the_same_root(settings: Settings, tmp_path: Path) -> None:
+@quick_crashes
+def test_killed_anywhere_the_next_call_goes_on_with_the_same_root(
+    settings: Settings, tmp_path: Path, crash: Crash
+) -> None:
     service_of(settings).wrap(ANALYTICS, new_data_key(), {})
     Catalogue(settings.database)
     kept = tmp_path / "kept"
@@ -129,7 +132,7 @@ def test_killed_anywhere_the_next_call_goes_on_with_the_same_root(settings: Sett
         assert Catalogue(settings.database).key_fingerprint(ANALYTICS) == after
         assert before in (None, after)
 
-    assert crash_everywhere(prepare, lambda: ensure_roots(settings, [ANALYTICS]), check) >= 6
+    assert crash(prepare, lambda: ensure_roots(settings, [ANALYTICS]), check) >= 6
 
 
 def test_processes_at_once_make_one_root_and_one_record(settings: Settings) -> None:
