@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from tests.support.crash import crash_everywhere
+from tests.support.crash import Crash, quick_crashes
 from tests.support.processes import in_fork, race
 
 from cloakhouse.errors import AccessRefused, CloakhouseError, KeyServiceError, StorageError
@@ -423,17 +423,19 @@ def test_secrets_refuse_pickling_and_printing(store: Path) -> None:
 # --- crashes and crowds --------------------------------------------------------------------------------------------
 
 
-def test_killed_at_every_step_the_keystore_is_made_or_can_be_made(tmp_path: Path) -> None:
+@quick_crashes
+def test_killed_at_every_step_the_keystore_is_made_or_can_be_made(tmp_path: Path, crash: Crash) -> None:
     store = tmp_path / "keystore"
 
     def check(finished: bool) -> None:
         assert use(store)
 
-    crash_everywhere(lambda: shutil.rmtree(store, ignore_errors=True), lambda: use(store) and None, check)
+    crash(lambda: shutil.rmtree(store, ignore_errors=True), lambda: use(store) and None, check)
 
 
+@quick_crashes
 @pytest.mark.parametrize("change", ["rotate", "disable", "destroy", "grant", "revoke"])
-def test_killed_at_every_step_a_change_is_made_or_not(store: Path, change: str) -> None:
+def test_killed_at_every_step_a_change_is_made_or_not(store: Path, change: str, crash: Crash) -> None:
     platform(store).grant(TRAINING)
     whole = (store / "keystore.json").read_bytes()
     other = Grant("model-team", SECRET, "model-training")
@@ -450,7 +452,7 @@ def test_killed_at_every_step_a_change_is_made_or_not(store: Path, change: str) 
         assert ((store / "keystore.json").read_bytes() != whole) or not finished
         (store / "keystore.json").write_bytes(whole)
 
-    assert crash_everywhere(lambda: None, lambda: works[change]() and None, check) > 3
+    assert crash(lambda: None, lambda: works[change]() and None, check) > 3
 
 
 def test_eight_processes_make_one_key_each_name_and_lose_none(tmp_path: Path) -> None:
