@@ -1,6 +1,7 @@
-"""Pictures of the console for the README: `python -m tests.browser.screens [HOME]`, written to docs/screens.
+"""Pictures of the console for the README: `python -m tests.browser.screens [HOME [NAME...]]`, written to docs/screens.
 
-HOME is an installation that has run; without it a small one is made, as the tests make theirs.
+HOME is an installation that has run; without it a small one is made, as the tests make theirs. NAMEs are the pictures
+to make; all of them if none is given. Those of requests and of an erasure need a HOME in which persons were erased.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.browser.conftest import free_port
 from tests.support.browser import browser
 from tests.support.house import published_private
 
 from cloakhouse.console.session import standing_alone
+from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.ledger.versions import VersionRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages.checkpointing import checkpoint
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screens"
 WIDTH, HEIGHT = 1280, 860
 LARGEST = 150_000  # bytes
+ATTEMPTS = 60  # two seconds apart
 
 
-def main(home: Path | None) -> None:
-    """Make all pictures."""
+def main(home: Path | None, names: frozenset[str] = frozenset()) -> None:
+    """Make the pictures `names`, or all that the home has something for."""
     import uvicorn
 
     if home is None:
@@ -59,10 +66,14 @@ def main(home: Path | None) -> None:
             "keys": "/keys",
             "log": f"/log/{entry}",
         }
+        if erasures := Erasures(settings.database).all():
+            shown |= {"requests": "/requests", "erasure": f"/requests/{erasures[-1].batch}"}
+        if unknown := names - shown.keys():
+            raise SystemExit(f"no such picture, or nothing in this home to show: {', '.join(sorted(unknown))}")
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            for name, path in shown.items():
-                page.goto(base + path)
+            for name in names or shown:
+                _settled(page, base + shown[name])
                 if name == "log":
                     page.click("#check")
                     page.wait_for_selector("#proof[data-outcome]")
@@ -76,6 +87,17 @@ def main(home: Path | None) -> None:
     thread.join(timeout=10)
 
 
+def _settled(page: Page, address: str) -> None:
+    """Open `address` until all of it is computed; what a page works out in the background is there a while later."""
+    for _ in range(ATTEMPTS):
+        page.goto(address)
+        content = page.content()
+        if "storage.slow" not in content and "Being looked for" not in content:
+            return
+        time.sleep(2)
+    raise SystemExit(f"not all of {address} was there after {ATTEMPTS} attempts")
+
+
 def _small(picture: bytes, file: Path) -> None:
     """Write a PNG of 256 colours, which pages like these don't exceed by much."""
     from PIL import Image
@@ -84,4 +106,4 @@ def _small(picture: bytes, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None, frozenset(sys.argv[2:]))
