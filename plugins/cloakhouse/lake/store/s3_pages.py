@@ -10,6 +10,7 @@ from typing import Any
 from cloakhouse.lake.store.protocol import checked_path
 from cloakhouse.lake.store.s3_bucket import examined
 from cloakhouse.lake.store.s3_calls import Calls, NoUpload
+from cloakhouse.lake.store.s3_refusals import PROTOCOL, refuse
 
 MARKERS = ("UploadIdMarker", "VersionIdMarker")
 
@@ -19,7 +20,8 @@ def pages(
 ) -> Iterator[dict[str, Any]]:
     """Yield the pages of a listing below `folder`, or with `below` False of what begins with its name.
 
-    `sent` and `told` name the parameter and the field by which the server goes on. Raises as `Calls.call`.
+    `sent` and `told` name the parameter and the field by which the server goes on. Raises as `Calls.call`, and
+    StorageError (`storage.protocol`) for a listing that the server ends before its end.
     """
     examined(calls)
     prefix = calls.key(checked_path(folder) + ("/" if below else "")) if folder else calls.place.prefix
@@ -30,11 +32,12 @@ def pages(
         except NoUpload:
             return  # what rclone says when there are none
         yield page
-        if not page.get("IsTruncated") or not page.get(told):
+        if not page.get("IsTruncated"):
             return
-        onward = {sent: page[told]} | {name: page[f"Next{name}"] for name in MARKERS if page.get(f"Next{name}")}
-        if onward == at:
-            return  # a server that goes round in circles
+        onward = {sent: page[told]} if page.get(told) else {}
+        onward |= {name: page[f"Next{name}"] for name in MARKERS if page.get(f"Next{name}")}
+        if onward == at or sent not in onward:  # no way to go on, or round in circles: what isn't listed may stand
+            raise refuse(PROTOCOL, folder or calls.place.uri, "the listing is not whole")
         at = onward
 
 

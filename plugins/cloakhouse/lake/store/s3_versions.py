@@ -24,7 +24,7 @@ from cloakhouse.lake.store.s3 import S3Store
 from cloakhouse.lake.store.s3_bucket import examined
 from cloakhouse.lake.store.s3_calls import Calls
 from cloakhouse.lake.store.s3_pages import pages
-from cloakhouse.lake.store.s3_refusals import BY_CODE, CONFLICT, PROTOCOL, REFUSED, refuse
+from cloakhouse.lake.store.s3_refusals import BY_CODE, CONFLICT, REFUSED, refuse
 
 ROUNDS = 5
 MOST = 1000  # deletions in one call, by S3's API
@@ -88,20 +88,14 @@ def _tells(calls: Calls) -> bool:
 
 
 def _listed(calls: Calls, spared: Spared) -> Iterator[tuple[list[dict[str, str]], list[dict[str, str]]]]:
-    """Yield, page by page, old versions and delete markers, as `delete_objects` takes them.
-
-    Raises StorageError (`storage.protocol`) for a listing that the server ends before its end.
-    """
+    """Yield, page by page, old versions and delete markers, as `delete_objects` takes them."""
     prefix = calls.place.prefix
-    page: dict[str, Any] = {}
     for page in pages(calls, "list_object_versions", "", "KeyMarker", "NextKeyMarker"):
         old = [one for one in page.get("Versions", ()) if not one.get("IsLatest")]
         yield (
             [_named(one) for one in old if not spared(str(one["Key"]).removeprefix(prefix))],
             [_named(one) for one in page.get("DeleteMarkers", ()) if not spared(str(one["Key"]).removeprefix(prefix))],
         )
-    if page.get("IsTruncated"):  # and no way to go on: what it didn't list may stand
-        raise refuse(PROTOCOL, calls.place.uri, NOT_DONE)
 
 
 def _named(version: dict[str, Any]) -> dict[str, str]:
