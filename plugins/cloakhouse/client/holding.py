@@ -94,7 +94,11 @@ def _do(change: Callable[..., Held], file: Path, reason: str, tolerance: dict[st
 
 
 def _tell(done: Held, output: str, sentence: str) -> None:
-    told(output, vars(done), f"{done.persons:,} persons " + sentence.format(f"{done.changed:,}"))
+    told(
+        output,
+        vars(done),
+        f"{done.persons:,} {'person' if done.persons == 1 else 'persons'} " + sentence.format(f"{done.changed:,}"),
+    )
     if done.missed:
         show.note(
             f"NOT FOUND: {done.missed:,} lines name nobody whom a customer master has; name them by its own column"

@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from cloakhouse.console.access import Need, Viewer, may
 
@@ -29,6 +31,7 @@ NAVIGATION = (
     ("log", "Audit log", Need.EVIDENCE),
     ("downloads", "Downloads", Need.EVIDENCE),
 )
+CODE = re.compile(r"`([^`]+)`")
 STATIC = {"console.css": "text/css", "proof.js": "text/javascript", "mark.svg": "image/svg+xml"}
 
 
@@ -44,6 +47,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters |= {"number": whole, "when": stamp, "ago": ago, "share": percent, "short": short}
+        self._environment.filters["told"] = told
         self._environment.globals["query"] = query
         self._environment.globals["need"] = Need
 
@@ -79,6 +83,11 @@ def query(given: Mapping[str, object], **changed: object) -> str:
     """Return a query string of what is given, with some changed; empty values are left out."""
     kept = {name: value for name, value in {**given, **changed}.items() if value not in ("", None)}
     return f"?{urlencode(kept)}" if kept else ""
+
+
+def told(text: str) -> Markup:
+    """Return a sentence for a page: escaped, what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def whole(value: float | None) -> str:

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from tests.support.console import PAGES, Asked, asked
 
-from cloakhouse.console import data_datasets, drawn, house, kept, offered, routes_data, routes_home
+from cloakhouse.console import data_datasets, drawn, house, kept, offered, pages, routes_data, routes_home
 from cloakhouse.console.answers import HEADERS
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import NotFound
@@ -369,3 +369,7 @@ def test_a_database_that_is_no_url_is_a_setting_to_correct(settings: Settings) -
     answer = asked(replace(settings, database="no url")).get("/log")
     assert answer.status_code == 503
     assert "CLOAKHOUSE_DATABASE" in answer.text
+
+
+def test_commands_in_sentences_are_code_and_markup_stays_text() -> None:
+    assert pages.told("run `doctor <x>`, then <b>") == "run <code>doctor &lt;x&gt;</code>, then &lt;b&gt;"
