@@ -140,7 +140,7 @@ class Group:
         order = np.argsort(found)
         self._words, self._shifts = found[order], shifts.reshape(-1)[order]
         self._owners, self._which = np.repeat(np.arange(len(which)), stride)[order], which
-        self._last = words[self._starts + self._lengths - WINDOW]
+        self._first, self._last = words[self._starts], words[self._starts + self._lengths - WINDOW]
         self._shift = np.uint64(64 - int(np.clip(np.ceil(np.log2(len(found))) + _ROOM, *_BITS)))
         self._tables = np.zeros((2, 1 << (64 - int(self._shift))), np.bool_)
         mixed = self._words * _MIX
@@ -173,7 +173,8 @@ class Group:
         fits = (starts >= 0) & (ends <= len(data))
         starts, values, ends = starts[fits], values[fits], ends[fits]
         windows = np.ndarray(len(data) - WINDOW + 1, "<u8", data, 0, (1,))
-        alike = np.flatnonzero(windows[ends - WINDOW] == self._last[values])
+        ends_alike = np.flatnonzero(windows[ends - WINDOW] == self._last[values])
+        alike = ends_alike[windows[starts[ends_alike]] == self._first[values[ends_alike]]]
         equal = [at for at in alike if self._equals(data, int(starts[at]), int(values[at]))]
         return starts[equal], self._which[values[equal]]
 
