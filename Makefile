@@ -35,23 +35,23 @@ run: machine install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
 
 test: system install  ## lint, format, types, import layers, tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m "not path and not kills and not cluster and not engines and not stores and not browser" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m "not path and not kills and not cluster and not engines and not stores and not browser" --cov --cov-report=term:skip-covered
 
 test-path: system install  ## the tests that run the whole path: its scheduler, its bytes, its interruptions
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m "path and not kills"
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m "path and not kills"
 
 test-kills: system install  ## the tests that kill a piece of work at each of its calls in turn
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m kills
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m kills
 
 test-stores: system install  ## the tests on PostgreSQL and S3 servers, and of a client without Airflow and Spark
 	infra/get-prometheus.sh
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m stores
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m stores
 
 test-console: system install  ## the tests that look at pages in a real Chromium, and at the console in a real Airflow
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile -m browser
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m browser
 
 test-postgres: system install  ## the tests of ledger and stages once more, all their control databases on PostgreSQL
-	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m tests.suite -n 2 --dist loadfile \
+	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 \
 		-m "not path and not kills and not cluster and not engines and not spark and not airflow and not embedded and not browser" \
 		tests/unit/ledger tests/unit/stages
 
@@ -59,7 +59,7 @@ test-cluster: system install  ## the tests on a standalone Spark cluster of a ma
 	$(BIN)/python -m tests.suite -m cluster
 
 test-engines: system install  ## the whole path on a Spark cluster, PostgreSQL, OpenBao and S3 over TLS, and each lost
-	$(BIN)/python -m tests.suite -m engines
+	$(BIN)/python -m tests.suite -o faulthandler_timeout=3600 -m engines
 
 test-fast: install  ## the tests that need neither Spark nor Airflow
 	$(BIN)/python -m pytest -q -m "not spark and not airflow and not cluster and not engines and not path and not kills and not stores and not browser"
