@@ -37,7 +37,7 @@ def commands(text: str) -> Iterator[list[str]]:
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
             if words and words[0].endswith("cloakhouse"):
-                yield words[1:]
+                yield words[1 : words.index(">") if ">" in words else None]  # what the shell does with the output
     for found in INLINE.findall(BLOCK.sub("", text)):
         yield shlex.split(" ".join(found.split()))[1:]
 
@@ -45,7 +45,8 @@ def commands(text: str) -> Iterator[list[str]]:
 def parsed(words: list[str]) -> None:
     """Parse a command as the command line does, without running it. Raises click.UsageError."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="cloakhouse")
+    # as the command line has it: a command keeps the names of its help from the first context that asks
+    context = click.Context(cli, info_name="cloakhouse", **cli.context_settings)
     while isinstance(command, click.Group) and words != ["--version"]:
         rest = command.parse_args(context, list(words)) if words else []
         name = context._protected_args[:1] if hasattr(context, "_protected_args") else rest[:1]

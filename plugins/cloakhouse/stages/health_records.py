@@ -169,5 +169,5 @@ CHECKS = (
     Check("retention", "nothing past its day", retention, database=True),
     Check("erasures", "no request open for more than 30 days", erasures, database=True),
     Check("receivers", "no trouble, and at most 10,000 entries that wait", receivers, database=True),
-    Check("backups", "one of the last 7 days", backups, database=True),
+    Check("backups", "one of the last 7 days, with the lake in it and not recorded as failed", backups, database=True),
 )
