@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def test_an_airflow_that_does_not_answer_in_time(settings: Settings, monkeypatch
 @pytest.mark.path
 def test_a_real_airflow(settings: Settings, tmp_path: Path) -> None:
     environment = health.prepare(settings)
-    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=300)
+    program = str(Path(sys.executable).with_name("airflow"))
+    subprocess.run([program, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=300)
     assert states(settings) == [State.OK, State.OK]
     project = tmp_path / "project"
     (project / "dags").mkdir(parents=True)
