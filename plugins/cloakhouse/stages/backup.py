@@ -90,7 +90,7 @@ def create(settings: Settings, wanted: Wanted, watch: Watch = lambda name, done,
         check_apart(settings, wanted.place)
         signer, shelf = signing_key(settings, BACKUPS), shelf_of(settings, wanted.place)
         kind = RIGHTS if wanted.rights_only else FULL
-        name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        name = named(dt.datetime.now(dt.UTC))
         facts: dict[str, str | int] = {"kind": kind, "recipient": recipient_id(wanted.recipient)}
         facts["identities"] = int(wanted.identities)
         earlier = Sealing(shelf, signer, wanted.recipient, _begun(settings, wanted, name, kind))
@@ -112,6 +112,11 @@ def create(settings: Settings, wanted: Wanted, watch: Watch = lambda name, done,
                 Progress.of("backup", name).finish(f"{len(done.files):,} files", files=len(done.files))
                 return done
             raise _restless()
+
+
+def named(at: dt.datetime) -> str:
+    """Return a new backup's name: the second, its microsecond and chance, so that names sort as backups were made."""
+    return f"{at:%Y%m%dT%H%M%SZ}-{at.microsecond:05x}{secrets.randbelow(1 << 12):03x}"
 
 
 def _sealed(settings: Settings, sealing: Sealing, wanted: Wanted, watch: Watch) -> Backup:

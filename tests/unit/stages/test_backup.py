@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -334,3 +335,11 @@ def test_rows_of_every_table_come_back(house: Shelved) -> None:
     for settings in (there, house.settings):
         with db.open_database(settings.database).connect() as connection:
             assert len(connection.execute(log).all()) == backup.log_size
+
+
+def test_names_sort_as_backups_were_made_also_within_a_second() -> None:
+    begun = dt.datetime(2026, 11, 23, 4, 2, 35, tzinfo=dt.UTC)
+    moments = [begun + dt.timedelta(microseconds=step) for step in (0, 1, 4_096, 999_999, 1_000_000)]
+    names = [making.named(at) for at in moments]
+    assert names == sorted(names)
+    assert {len(name) for name in names} == {len("20261123T040235Z-490a8fb6")}
