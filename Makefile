@@ -9,7 +9,7 @@ PORT ?= 8080
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install machine system run test test-fast test-path test-kills test-stores test-console test-postgres test-cluster test-engines lint console bench clean distclean requirements
+.PHONY: help install machine system run test test-fast test-path test-kills test-stores test-console test-postgres test-cluster lint console bench clean distclean requirements
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ run: machine install  ## the whole path on the sample feed; WEEKS=1-4 narrows it
 
 test: system install  ## lint, format, types, import layers, tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m "not path and not kills and not cluster and not engines and not stores and not browser" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m "not path and not kills and not cluster and not stores and not browser" --cov --cov-report=term:skip-covered
 
 test-path: system install  ## the tests that run the whole path: its scheduler, its bytes, its interruptions
 	$(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 -m "path and not kills"
@@ -52,17 +52,14 @@ test-console: system install  ## the tests that look at pages in a real Chromium
 
 test-postgres: system install  ## the tests of ledger and stages once more, all their control databases on PostgreSQL
 	CLOAKHOUSE_TEST_DATABASE=postgresql $(BIN)/python -m tests.suite -n 2 --dist loadfile --max-worker-restart 1 \
-		-m "not path and not kills and not cluster and not engines and not spark and not airflow and not embedded and not browser" \
+		-m "not path and not kills and not cluster and not spark and not airflow and not embedded and not browser" \
 		tests/unit/ledger tests/unit/stages
 
-test-cluster: system install  ## the tests on a standalone Spark cluster of a master and two workers
-	$(BIN)/python -m tests.suite -m cluster
-
-test-engines: system install  ## the whole path on a Spark cluster, PostgreSQL, OpenBao and S3 over TLS, and each lost
-	$(BIN)/python -m tests.suite -o faulthandler_timeout=3600 -m engines
+test-cluster: system install  ## a Spark cluster; the whole path on it, PostgreSQL, OpenBao and S3 over TLS; each of them lost
+	$(BIN)/python -m tests.suite -o faulthandler_timeout=1800 -m cluster
 
 test-fast: install  ## the tests that need neither Spark nor Airflow
-	$(BIN)/python -m pytest -q -m "not spark and not airflow and not cluster and not engines and not path and not kills and not stores and not browser"
+	$(BIN)/python -m pytest -q -m "not spark and not airflow and not cluster and not path and not kills and not stores and not browser"
 
 lint: install  ## ruff, format check, mypy, import-linter
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from pathlib import Path
 import psutil
 from tests.bench.scale_constants import Constants, constants_table
 from tests.bench.scale_plot import plot
+from tests.bench.scale_results import Cost, Costs, Results
 from tests.support.cluster import Cluster, cluster
 
 from cloakhouse.sample import Growth, write_scaled_feed
@@ -56,16 +57,7 @@ SHOWN = {
     ("publish", ""): "publish",
 }
 ON_SPARK = ("pseudonymize", "synthesize")
-
-
-@dataclass
-class Cost:
-    """What a stage took. Seconds, bytes."""
-
-    wall: float
-    cpu: float
-    peak: int
-    spill: int
+SMALL = ("customers", "products")  # one file each: a second executor has nothing to do
 
 
 @dataclass
@@ -116,45 +108,42 @@ def _size(folder: Path) -> int:
 
 def measure(folder: Path, *, large: bool = False) -> str:
     """Return the table at 1 and 10 times, with `large` also at 40 times."""
-    found, counted = measured(folder, [1, 10, *([40] if large else [])], None)
-    return f"{table(found)}\n{constants_table(counted)}"
+    results = Results()
+    measured(results, folder, [1, 10, *([40] if large else [])], None)
+    return report(results)
 
 
-Found = dict[tuple[int, int, str], Cost]  # by lines, executors (0: none) and stage
-
-
-def measured(
-    folder: Path, times: Sequence[int], weeks: range | None, one_store: float = 0.0
-) -> tuple[Found, list[Constants]]:
-    """Run every stage at each of `times` and return what each took, and what was there at the end."""
-    found: Found = {}
-    counted = []
+def measured(results: Results, folder: Path, times: Sequence[int], weeks: range | None, one_store: float = 0.0) -> None:
+    """Run every stage at each of `times`; add to `results` what each took, and what was there at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     with cluster(folder / "cluster") as spark:
         for number in times:
             home = folder / f"times-{number}"
             summary = write_scaled_feed(home / "inbox", Growth(number, one_store), weeks=weeks)
             lines = sum(file.rows for file in summary.files if file.dataset == "transactions")
-            _one_size(spark, home, lines, found)
-            counted.append(Constants.of(home, lines))
+            results.add(_one_size(spark, home, lines), Constants.of(home, lines))
             shutil.rmtree(home)
-    return found, counted
 
 
-def _one_size(spark: Cluster, home: Path, lines: int, found: Found) -> None:
-    two = spark.properties
-    for stage, dataset in ONCE:
-        found[lines, 0, f"{stage} {dataset}"] = _stage(spark, home, stage, dataset, two)
+def _one_size(spark: Cluster, home: Path, lines: int) -> Costs:
+    found: Costs = {}
+    for stage, dataset in (*ONCE, ("pseudonymize", "transactions"), *AFTER):
+        here = stage in ON_SPARK and dataset not in SMALL
+        if here:
+            found[lines, 1, f"{stage} {dataset}"] = _on_one(spark, home, stage, dataset)
+        found[lines, 2 if here else 0, f"{stage} {dataset}"] = _stage(spark, home, stage, dataset, spark.properties)
+    return found
+
+
+def _on_one(spark: Cluster, home: Path, stage: str, dataset: str) -> Cost:
+    """Run the stage with one executor in a copy of `home`, which stays as it is."""
     other = home.with_name(f"{home.name}-one")
     shutil.copytree(home, other)
-    one = spark.properties_with(spark__cores__max="1")
-    found[lines, 1, "pseudonymize transactions"] = _stage(spark, other, "pseudonymize", "transactions", one)
-    shutil.rmtree(other)
-    two = spark.properties
-    found[lines, 2, "pseudonymize transactions"] = _stage(spark, home, "pseudonymize", "transactions", two)
-    for stage, dataset in AFTER:
-        executors = 2 if stage in ON_SPARK else 0
-        found[lines, executors, f"{stage} {dataset}"] = _stage(spark, home, stage, dataset, two)
+    properties = spark.properties_with(spark__cores__max="1")
+    try:
+        return _stage(spark, other, stage, dataset, properties)
+    finally:
+        shutil.rmtree(other)
 
 
 def _stage(spark: Cluster, home: Path, stage: str, dataset: str, properties: Path) -> Cost:
@@ -186,7 +175,12 @@ def _spent(pids: Sequence[int]) -> float:
     return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
-def table(found: Found, price: float = PRICE_PER_HOUR) -> str:
+def report(results: Results, price: float = PRICE_PER_HOUR) -> str:
+    """Return both tables as Markdown."""
+    return f"{table(results.costs, price)}\n{constants_table(list(results.counted.values()))}"
+
+
+def table(found: Costs, price: float = PRICE_PER_HOUR) -> str:
     """Return the measures as Markdown, and what a billion lines would cost at `price` US dollars an hour."""
     lines = [
         "| stage | lines | executors | wall, s | CPU s | CPU s a million lines | largest process | spill |",
@@ -214,6 +208,13 @@ def _row(name: str, size: int, executors: int, cost: Cost) -> str:
     return f"| {name} | {size:,} | {where} | {cost.wall:.1f} | {cost.cpu:.1f} | {million:.2f} | {peak} | {spill} |"
 
 
+def _points(results: Results, stage: str) -> list[tuple[int, float]]:
+    """Return lines and CPU seconds of a stage, on two executors where it is on Spark."""
+    return [
+        (size, cost.cpu) for (size, executors, name), cost in results.costs.items() if name == stage and executors != 1
+    ]
+
+
 def main() -> None:
     """Measure what was asked for, print the tables, and draw the slope."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
@@ -224,14 +225,21 @@ def main() -> None:
     parser.add_argument("--one-store", type=float, default=0.0, help="share of all lines that one store has")
     parser.add_argument("--price", type=float, default=PRICE_PER_HOUR, help="US dollars an hour of 4 virtual CPUs")
     parser.add_argument("--plot", type=Path, help="file for the slopes (SVG)")
+    parser.add_argument("--results", type=Path, help="file (JSON) that keeps what was measured, and is added to")
     options = parser.parse_args()
+    results = Results.of(options.results)
     with tempfile.TemporaryDirectory(prefix="cloakhouse-scale-", dir=os.environ.get("TMPDIR")) as folder:
         weeks = range(1, options.weeks + 1)
-        found, counted = measured(Path(folder), options.times or [1, 10], weeks, options.one_store)
-    print(f"{table(found, options.price)}\n{constants_table(counted)}")
+        measured(results, Path(folder), options.times or [1, 10], weeks, options.one_store)
+    print(report(results, options.price))
     if options.plot:
+        costs = results.costs.items()
         slopes = {
-            name: [(size, c.cpu) for (size, n, stage), c in found.items() if stage == " ".join(key) and n != 1]
+            name: [
+                (size, cost.cpu)
+                for (size, executors, stage), cost in costs
+                if stage == " ".join(key) and executors != 1
+            ]
             for key, name in SHOWN.items()
         }
         options.plot.write_text(plot(slopes))

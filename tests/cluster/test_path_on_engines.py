@@ -15,7 +15,7 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.versions import VersionRegister
 from cloakhouse.stages.audit_verification import examine
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow, pytest.mark.engines]
+pytestmark = [pytest.mark.spark, pytest.mark.airflow, pytest.mark.cluster]
 DEVIATIONS = 6.0  # of the difference of two noisy values: beyond in one of 500 million
 
 

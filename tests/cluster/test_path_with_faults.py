@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 from cloakhouse.sample import week_start
 
-pytestmark = [pytest.mark.spark, pytest.mark.airflow, pytest.mark.engines]
+pytestmark = [pytest.mark.spark, pytest.mark.airflow, pytest.mark.cluster]
 WORK_WITHIN_S = 300.0
 AWAY_S = 8.0  # longer than the pause before a task's next attempt here (5 s)
 

@@ -33,6 +33,7 @@ from cloakhouse.stages.version_checks import open_release
 
 KEYED = ("token", "reversible token", "format-preserving token")
 KEYLESS_GATE = ("k-anonymity of customers", "rho of all noise in the model", "rho committed in the privacy ledger")
+PLACES = 9  # of those figures: a sum of noise's costs ends otherwise in its last digits in another order of tables
 STEPS = (Action.LAND, Action.PSEUDONYMIZE, Action.VALIDATE, Action.SYNTHESIZE, Action.PUBLISH, Action.SPEND)
 
 
@@ -101,10 +102,7 @@ def verdicts(settings: Settings) -> dict[str, Any]:
         found[version.name] = {
             "zone": version.zone,
             "quality": card.get("quality"),
-            "gate": [
-                (f["name"], f["threshold"], f["passed"], f["value"] if f["name"] in KEYLESS_GATE else None)
-                for f in evidence.get("gate", [])
-            ],
+            "gate": [(f["name"], f["threshold"], f["passed"], _keyless(f)) for f in evidence.get("gate", [])],
             "guarantee": card["privacy"]["guarantee"],
             "account": card.get("account"),
         }
@@ -155,6 +153,10 @@ def _checks(settings: Settings) -> dict[str, Any]:
                     results[check["type"], tuple(check["columns"]), check["success"], check["unexpected_count"]] += 1
         found[f"checks of {name}"] = sorted(results.items(), key=repr)
     return found
+
+
+def _keyless(figure: dict[str, Any]) -> float | None:
+    return round(figure["value"], PLACES) if figure["name"] in KEYLESS_GATE else None
 
 
 def _feeds(settings: Settings) -> dict[str, Contract]:
