@@ -233,15 +233,7 @@ def main() -> None:
         measured(results, Path(folder), options.times or [1, 10], weeks, options.one_store)
     print(report(results, options.price))
     if options.plot:
-        costs = results.costs.items()
-        slopes = {
-            name: [
-                (size, cost.cpu)
-                for (size, executors, stage), cost in costs
-                if stage == " ".join(key) and executors != 1
-            ]
-            for key, name in SHOWN.items()
-        }
+        slopes = {name: _points(results, " ".join(key)) for key, name in SHOWN.items()}
         options.plot.write_text(plot(slopes))
 
 
