@@ -3,12 +3,16 @@
 Landing finds the places in its one pass over the plaintext and writes them into the delivery's manifest, as byte
 offsets into the plaintext (decompressed) and numbers of data rows before them; nothing of the content. A manifest
 without them, of an earlier version, is one split.
+
+A large delivery's neighbours are put together (`fewer`), so that a partition is a few files, however large it is, and
+one that is compressed isn't decompressed from its start for every 64 MiB of it: that grows with the square of its size.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -20,6 +24,8 @@ from cloakhouse.contracts.model import Feed
 
 SPLIT_BYTES = 64 << 20  # bytes of plaintext
 DISCARD = 1 << 20  # bytes at a time
+MOST = 64  # splits of one delivery
+MOST_COMPRESSED = 16  # each decompresses what is before it: half of these passes over the whole
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,17 @@ def splits_of(delivery: Mapping[str, Any]) -> list[Split]:
     return [
         Split(number, point["offset"], next_one["offset"], next_one["rows"] - point["rows"])
         for number, (point, next_one) in enumerate(zip(points, below, strict=True))
+    ]
+
+
+def fewer(splits: Sequence[Split], most: int) -> list[Split]:
+    """Return the same lines in at most `most` splits: neighbours put together, as evenly as can be."""
+    if len(splits) <= most:
+        return list(splits)
+    borders = [number * len(splits) // most for number in range(most + 1)]
+    return [
+        Split(number, splits[low].offset, splits[high - 1].end, sum(split.rows for split in splits[low:high]))
+        for number, (low, high) in enumerate(itertools.pairwise(borders))
     ]
 
 

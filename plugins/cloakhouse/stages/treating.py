@@ -35,7 +35,7 @@ from cloakhouse.stages.lines import BLOCK
 from cloakhouse.stages.parsing import BadRows, Parsed, parse, records
 from cloakhouse.stages.pinning import Listed
 from cloakhouse.stages.sifting import Sifting
-from cloakhouse.stages.splits import Split, section, splits_of
+from cloakhouse.stages.splits import MOST, MOST_COMPRESSED, Split, fewer, section, splits_of
 from cloakhouse.tokens.apply import Around, output_type, treat, untreatable
 from cloakhouse.tokens.place import Place
 from cloakhouse.tokens.rare import Counts
@@ -68,7 +68,8 @@ def splits_for(contract: Contract, delivery: Mapping[str, Any]) -> list[Split]:
     """Return the splits that a delivery is treated in: one, where a treatment has to see all rows of the partition."""
     if any(column.treatment.name == SUPPRESS_RARE for column in contract.columns):
         return [Split.whole(delivery["rows"])]
-    return splits_of(delivery)
+    compressed = contract.feed is not None and contract.feed.compressed
+    return fewer(splits_of(delivery), MOST_COMPRESSED if compressed else MOST)
 
 
 class Treater:

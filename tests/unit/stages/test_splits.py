@@ -11,7 +11,8 @@ from tests.support.contracts import feed_contract
 
 from cloakhouse.contracts.model import Contract
 from cloakhouse.stages.inspection import LineCounter
-from cloakhouse.stages.splits import SPLIT_BYTES, Split, SplitPoints, section, splits_of
+from cloakhouse.stages.splits import MOST, MOST_COMPRESSED, SPLIT_BYTES, Split, SplitPoints, fewer, section, splits_of
+from cloakhouse.stages.treating import splits_for
 
 CSV, JSONL = feed_contract(), feed_contract(form="jsonl")
 HEADER = b"id,name,amount\n"
@@ -67,6 +68,35 @@ def test_the_manifest_tells_the_splits_and_an_older_one_is_a_single_split() -> N
         Split(1, 90, 200, 20),
         Split(2, 200, None, 1),
     ]
+
+
+def test_neighbours_are_put_together_where_there_are_too_many() -> None:
+    delivery = {"rows": 100, "splits": [{"offset": 10 * i, "rows": i * i} for i in range(10)]}
+    splits = splits_of(delivery)
+    assert fewer(splits, 10) == fewer(splits, 11) == splits
+    assert fewer(splits, 1) == [Split(0, 0, None, 100)]
+    assert fewer(splits, 4) == [Split(0, 0, 20, 4), Split(1, 20, 50, 21), Split(2, 50, 70, 24), Split(3, 70, None, 51)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 16, 64])
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 64, 65, 290])
+def test_fewer_splits_are_the_same_lines_evenly(most: int, count: int) -> None:
+    splits = splits_of({"rows": 3 * count, "splits": [{"offset": 5 * i, "rows": 3 * i} for i in range(count)]})
+    found = fewer(splits, most)
+    assert len(found) == min(most, count)
+    assert [split.number for split in found] == list(range(len(found)))
+    assert [split.offset for split in found][1:] == [split.end for split in found][:-1]
+    assert (found[0].offset, found[-1].end) == (0, None)
+    sizes = [split.rows for split in found]
+    assert sum(sizes) == 3 * count
+    assert max(sizes) - min(sizes) <= 3
+
+
+def test_a_compressed_delivery_is_cut_into_fewer() -> None:
+    delivery = {"rows": 290, "splits": [{"offset": 5 * i, "rows": i} for i in range(290)]}
+    plain, packed = feed_contract(), feed_contract(files="people-{partition}.csv.gz")
+    assert len(splits_for(plain, delivery)) == MOST
+    assert len(splits_for(packed, delivery)) == MOST_COMPRESSED < MOST
 
 
 def read(data: bytes, split: Split, contract: Contract) -> bytes:
