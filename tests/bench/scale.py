@@ -2,8 +2,8 @@
 
 Each stage is a process of its own; Spark jobs run on a standalone cluster with executors of one core and 512 MiB. CPU
 seconds are those of the process, its children and the cluster's processes, sampled, so a lower bound; peaks are of one
-process (resident set). Spill is what stood in Spark's local folders at most, shuffle included. CPU seconds don't depend
-on what else the machine does, wall does.
+process (resident set). Spill is what stood in the folders of Spark's block managers at most, shuffle and broadcasts
+included. What else the machine does changes wall much and CPU seconds little.
 
 `python -m tests.bench.scale --times 1 --times 10 --plot docs/scale.svg` measures by itself; `make bench
 BENCH="--only scale"` takes 1 and 10 times, with `--large` also 40 times (60 million lines, some 15 GB of disk).
@@ -98,7 +98,7 @@ class Follower:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.glob("worker-*/local/**/*"):
+    for path in folder.glob("worker-*/local/**/blockmgr-*/**/*"):
         try:
             total += path.stat().st_size if path.is_file() else 0
         except OSError:

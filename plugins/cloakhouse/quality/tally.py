@@ -49,8 +49,8 @@ class Tally:
 
     @property
     def per_batch(self) -> bool:
-        """Whether batches can be asked one by one."""
-        return self.type in PER_BATCH
+        """Whether batches can be asked one by one; what most rows have to be is a question about all of them."""
+        return self.type in PER_BATCH and "mostly" not in self.kwargs
 
     @property
     def columns(self) -> tuple[str, ...]:

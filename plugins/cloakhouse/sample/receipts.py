@@ -65,11 +65,13 @@ def _append(table: pa.Table, **columns: NDArray[np.int64]) -> pa.Table:
 
 
 def _csv_lines(table: pa.Table) -> list[bytes]:
+    """Return the rows as CSV. In one chunk: pyarrow 26 writes bytes of unused memory before rows of a table whose first
+    chunk is empty, where no header is asked for."""
     import pyarrow.csv
 
     text = io.BytesIO()
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-    pyarrow.csv.write_csv(table, text, options)
+    pyarrow.csv.write_csv(table.combine_chunks(), text, options)
     return text.getvalue().splitlines(keepends=True)
 
 

@@ -60,6 +60,29 @@ def read_partitions(
         yield pa.concat_tables(tables)
 
 
+def batches_of_partitions(
+    settings: Settings, store: TableStore, partitions: Sequence[ProtectedPartition], rows: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of all partitions in tables of `rows` rows at least (but the last) and less than twice as many.
+
+    One empty table where there are none. Raises IntegrityError, KeyServiceError.
+    """
+    files = [entry for partition in partitions for entry in partition_files(settings, partition.manifest)]
+    waiting: list[pa.RecordBatch] = []
+    count, yielded = 0, False
+    for entry in files:
+        for batch in store.batches(entry, rows=rows):
+            waiting.append(batch)
+            count += batch.num_rows
+            if count >= rows:
+                yield pa.Table.from_batches(waiting)
+                waiting, count, yielded = [], 0, True
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+    elif not yielded:
+        yield pa.concat_tables([store.read(entry) for entry in files])
+
+
 def as_refs(partitions: Sequence[ProtectedPartition]) -> list[dict[str, str]]:
     """Return the partitions for a manifest: name, manifest path and digest."""
     return [{"partition": p.partition, **p.manifest.as_dict()} for p in partitions]

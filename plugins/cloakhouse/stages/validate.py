@@ -1,8 +1,9 @@
 """Validate protected partitions: the suites of `expectations/`, answered with evidence that holds no values.
 
-They are validated in groups of bounded size, each on its own; only those that pass are marked, and only marked ones are
-ever synthesized from. That rows are read is recorded before, a mark with the event of its partition, a group that
-fails as refused. Synthetic datasets: `cloakhouse.stages.validate_release`.
+They are validated in groups of bounded size, a large partition by itself and in batches, so that memory doesn't grow
+with it but for columns that are checked over all of its rows (sums, uniqueness). Only those that pass are marked, and
+only marked ones are ever synthesized from. That rows are read is recorded before, a mark with the event of its
+partition, a group that fails as refused. Synthetic datasets: `cloakhouse.stages.validate_release`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-
-import pyarrow as pa
 
 from cloakhouse.contracts.model import Contract, Period
 from cloakhouse.errors import ValidationRefused
@@ -29,7 +28,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, record
 from cloakhouse.stages.reads import reads
 from cloakhouse.stages.residency import check_residency
-from cloakhouse.stages.sources import as_refs, read_partitions
+from cloakhouse.stages.sources import as_refs, batches_of_partitions
 
 KIND = "validation"
 GROUP_ROWS = 250_000
@@ -72,8 +71,7 @@ def validate_protected(settings: Settings, contract: Contract) -> ManifestRef:
     done = 0
     with failures_recorded(settings, by):
         for group in _groups(waiting, alone=contract.feed is not None and contract.feed.period is Period.SNAPSHOT):
-            table = pa.concat_tables(read_partitions(settings, store, group))
-            result = run_suite(suite.body, [table])
+            result = run_suite(suite.body, batches_of_partitions(settings, store, group, GROUP_ROWS))
             groups.append({"partitions": as_refs(group), "result": result.as_dict()})
             if result.success:
                 catalogue.mark_validated(contract.name, [p.manifest for p in group], by)

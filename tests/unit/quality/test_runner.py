@@ -139,10 +139,19 @@ def test_counts_add_up_over_batches() -> None:
 
 
 def test_success_needs_every_batch() -> None:
-    check = suite(("expect_column_values_to_be_between", {"column": "number", "max_value": 3, "mostly": 0.5}))
+    check = suite(("expect_column_values_to_be_between", {"column": "number", "max_value": 3}))
     good, bad = pa.table({"number": [1, 2, 3]}), pa.table({"number": [4, 5]})
     assert run_suite(check, [good]).success
     assert not run_suite(check, [good, bad]).success
+
+
+def test_what_most_rows_have_to_be_is_asked_of_all_of_them() -> None:
+    check = suite(("expect_column_values_to_be_between", {"column": "number", "max_value": 3, "mostly": 0.5}))
+    good, bad = pa.table({"number": [1, 2, 3]}), pa.table({"number": [4, 5]})
+    assert run_suite(check, [good, bad]).success
+    assert not run_suite(check, [bad, good, bad]).success
+    (found,) = run_suite(check, [good, bad]).expectations
+    assert (found.element_count, found.unexpected_count) == (5, 2)
 
 
 EXISTS = ("expect_column_to_exist", {"column": "number"})

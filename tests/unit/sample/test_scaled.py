@@ -16,7 +16,10 @@ from cloakhouse.client.cli import cli
 from cloakhouse.errors import ConfigurationError, StorageError
 from cloakhouse.sample import FeedSummary, Growth, write_feed, write_scaled_feed
 from cloakhouse.sample.people import HOUSEHOLD_STEP
+from cloakhouse.sample.receipts import _csv_lines
 from cloakhouse.sample.scaled import BASKET_STEP
+from cloakhouse.sample.source import transactions
+from cloakhouse.sample.weeks import ALL_WEEKS
 
 TIMES = 2
 WEEK = "transactions-2017-01-02.csv.gz"
@@ -76,6 +79,20 @@ def test_rows_and_bad_rows_are_counted_per_copy(grown: FeedSummary, sample: Feed
         assert by_name[file.name].rows == rows
     assert by_name[WEEK].bad_rows == dict.fromkeys(by_name[WEEK].bad_rows, TIMES)
     assert by_name[WEEK].rows == gzip.decompress((grown.folder / WEEK).read_bytes()).count(b"\n") - 1
+
+
+def test_every_week_has_the_lines_of_the_sample(tmp_path: Path) -> None:
+    """Weeks on the border of two chunks of the source had lines of unused memory before their own."""
+    grown = write_scaled_feed(tmp_path, Growth(1), wanted=lambda name: name.startswith("transactions"))
+    counts = Counter(transactions(list(ALL_WEEKS))["week"].to_pylist())
+    assert [file.rows - sum(file.bad_rows.values()) for file in grown.files] == [counts[week] for week in ALL_WEEKS]
+
+
+def test_a_first_chunk_without_rows_adds_nothing() -> None:
+    import pyarrow as pa
+
+    table = pa.table({"a": pa.chunked_array([[], [1, 2]], pa.int64()), "b": pa.chunked_array([["x"], ["y"]])})
+    assert [_csv_lines(table) for _ in range(3)] == [[b'1,"x"\n', b'2,"y"\n']] * 3
 
 
 def customers_of(folder: Path) -> list[dict[str, Any]]:

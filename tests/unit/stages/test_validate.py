@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.privacy.attacks.battery import figure_names
+from cloakhouse.quality.runner import run_suite
+from cloakhouse.stages import validate
 from cloakhouse.stages.gate import Figure, attack_columns
 from cloakhouse.stages.publish import publish
 from cloakhouse.stages.synthesize import synthesize
@@ -318,6 +321,35 @@ def test_groups_are_bounded_and_snapshots_stand_alone() -> None:
     assert grouped == [[100_000, 100_000], [100_000], [300_000], [10, 10]]
     assert [len(group) for group in _groups(partitions, alone=True)] == [1] * 6
     assert list(_groups([], alone=False)) == []
+
+
+def test_a_large_partition_is_validated_in_batches_with_the_same_outcome(
+    protected: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = house.validated()
+    monkeypatch.setattr(validate, "GROUP_ROWS", 3_000)
+    seen: list[int] = []
+
+    def counting(body: Any, batches: Iterable[pa.Table]) -> Any:
+        return run_suite(body, (seen.append(batch.num_rows) or batch for batch in batches))
+
+    monkeypatch.setattr(validate, "run_suite", counting)
+    for name in ("customers", "transactions"):
+        validate_protected(protected.settings, protected.contracts[name])
+        assert outcomes(protected, name) == outcomes(whole, name)
+    assert max(seen) < 6_000 < sum(seen)
+
+
+def outcomes(place: House, name: str) -> dict[tuple[str, tuple[str, ...]], tuple[bool, int, int]]:
+    """Return, per expectation, whether all groups met it, and its rows and unexpected rows together."""
+    found: dict[tuple[str, tuple[str, ...]], tuple[bool, int, int]] = {}
+    for _, evidence in evidence_of(place, name):
+        for group in evidence["groups"]:
+            for e in group["result"]["expectations"]:
+                met, rows, bad = found.get((e["type"], tuple(e["columns"])), (True, 0, 0))
+                sums = rows + (e["element_count"] or 0), bad + (e["unexpected_count"] or 0)
+                found[e["type"], tuple(e["columns"])] = (met and e["success"], *sums)
+    return found
 
 
 def test_the_evidence_holds_k_l_and_t_of_the_protected_data(synthesized: tuple[House, ManifestRef]) -> None:
