@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 from tests.support.house import House, consenting, planned
 
-from cloakhouse.stages.pinning import person_column
 from cloakhouse.stages.sieve import Persons, Sieve
+from cloakhouse.stages.sieve_lists import person_column
 from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.stages.treating import DeliveryTask, Treater
 from cloakhouse.tokens.subjects import rights_tokens

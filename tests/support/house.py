@@ -37,8 +37,9 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages import pseudonymize
 from cloakhouse.stages.consent_feed import feed_register
 from cloakhouse.stages.land import land
-from cloakhouse.stages.pinning import Pinned, listed
+from cloakhouse.stages.pinning import Pinned
 from cloakhouse.stages.publish import publish
+from cloakhouse.stages.sieve_lists import listed
 from cloakhouse.stages.sources import partition_files
 from cloakhouse.stages.spark_tasks import together
 from cloakhouse.stages.synthesize import synthesize

@@ -43,9 +43,9 @@ from cloakhouse.stages.asked_query import in_words
 from cloakhouse.stages.auditing import record
 from cloakhouse.stages.authority import asked, refusals_recorded
 from cloakhouse.stages.cells import combined, grid, partial, source_columns
-from cloakhouse.stages.pinning import sieves
 from cloakhouse.stages.query_plan import Plan, lookup_columns, plan, too_fine
 from cloakhouse.stages.reads import reads
+from cloakhouse.stages.sieve_lists import sieves
 from cloakhouse.stages.view_rights import read_allowed
 
 KIND = "validation"

@@ -4,48 +4,35 @@
 
 1. `pin`, when a run is planned: a snapshot of the consent register where the contract asks for a consent, and a digest
    of all tombstones. The request holds both;
-2. `sieves`, when it begins: refused for a snapshot that is older than the contract allows or was shed, and when
-   somebody was erased since, or an erasure was called off: the run is planned anew. Who is read is compared;
-3. Spark's workers have no control database: `listed` writes who may pass, encrypted, below `rights/sieves/<dataset>`
-   for as long as the job runs. What a killed run left there goes with the next one, or with an erasure.
+2. `persons_of`, when it begins (`sieve_lists`): refused for a snapshot that is older than the contract allows or was
+   shed, and when somebody was erased since, or an erasure was called off: the run is planned anew. Who is read is
+   compared. A request without rights is one from before runs were pinned, or no plan's: nobody may be erased then;
+3. `require_unchanged`, before what came of it is published.
 
 Where no row of a run is of a person, there is nothing to pin.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from cloakhouse.contracts.model import Column, ColumnClass, Contract, content_digest
+from cloakhouse.contracts.model import Contract, content_digest
 from cloakhouse.errors import StageError
-from cloakhouse.keys.dataset_keys import DatasetKey
-from cloakhouse.keys.derive import KeySource
-from cloakhouse.keys.protocol import FOOTER, KeyName
-from cloakhouse.lake.parquet import FileEntry, TableStore
-from cloakhouse.lake.store.opening import open_store
-from cloakhouse.lake.store.protocol import ObjectStore
-from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.consent_snapshots import ConsentSnapshots
 from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.settings import Settings
 from cloakhouse.stages.consent import allowed_persons, require_fresh
 from cloakhouse.stages.consent import pin as pin_consent
-from cloakhouse.stages.leftovers import remove_others
 from cloakhouse.stages.restored import require_open_for_runs
-from cloakhouse.stages.sieve import Persons, Sieve
-from cloakhouse.stages.token_roots import ensure_roots, token_keys
-from cloakhouse.tokens.subjects import RIGHTS_TYPE, layer_of, rights_uses
+from cloakhouse.stages.sieve import Persons
+from cloakhouse.tokens.subjects import RIGHTS_TYPE
 
-FOLDER = "rights/sieves"
-PERSON = "person"
 NOBODY = hashlib.sha256().hexdigest()  # digest of no tombstones
 
 
@@ -92,28 +79,6 @@ class Pinned:
         return [self.purpose, self.persons, self.erased]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """Who may pass, as Spark's workers read it; without `entry` everybody may."""
-
-    entry: FileEntry | None = None
-    only: bool = False
-
-    def sieve(self, store: TableStore, contract: Contract, keys: KeySource) -> Sieve | None:
-        """Return the sieve over the rows of the feed `contract`. Raises IntegrityError, KeyServiceError."""
-        column = person_column(contract)
-        if self.entry is None or column is None:
-            return None
-        listed = store.read(self.entry).column(PERSON).combine_chunks()
-        return Sieve(Persons(listed, self.only), column, keys)
-
-
-def person_column(contract: Contract) -> Column | None:
-    """Return the column that names the person in the rows of a feed, None where its rows are of nobody."""
-    subject = contract.rights.subject
-    return None if subject is None else contract.column(subject.column)
-
-
 def pin(settings: Settings, contract: Contract, contracts: Mapping[str, Contract]) -> Pinned:
     """Return what a run of `contract` now goes by: a feed, or what is derived from feeds.
 
@@ -131,16 +96,17 @@ def pin(settings: Settings, contract: Contract, contracts: Mapping[str, Contract
     return Pinned(snapshot.sha256, consent.purpose, snapshot.as_of.isoformat(), persons, erased)
 
 
-def persons_of(settings: Settings, contract: Contract, pinned: Pinned) -> Persons:
-    """Return who may pass, once it is sure that this is still what was pinned.
+def persons_of(settings: Settings, contract: Contract, contracts: Mapping[str, Contract], pinned: Pinned) -> Persons:
+    """Return who may pass, once it is sure that this is still what was pinned: for a feed, or what is derived from
+    feeds, which are among `contracts`.
 
     Raises StageError: `stage.consent-stale` and `stage.consent-purpose` as `require_fresh`, `stage.overtaken` for a
     snapshot that isn't there any more, and when tombstones came or went; then the run is to be planned anew.
     """
-    if not pinned.erased:
+    if not pinned.erased and not _of_persons(contract, contracts):
         return Persons.passing(None, pa.array([], RIGHTS_TYPE))
     erased = Tombstones(settings.database).persons()
-    if _digest(erased) != pinned.erased:
+    if _digest(erased) != (pinned.erased or NOBODY):
         raise _overtaken(contract, "the erasures that it was planned with", "others: a request came, or was called off")
     consent = contract.rights.consent
     if (consent is None) != (pinned.consent == ""):
@@ -169,58 +135,6 @@ def require_unchanged(
         return
     if Tombstones(settings.database).digest() != (pinned.erased or NOBODY):
         raise _overtaken(contract, "the erasures that it was made with", "others: a request came, or was called off")
-
-
-def sieves(
-    settings: Settings, contract: Contract, contracts: Mapping[str, Contract], pinned: Pinned
-) -> dict[str, Sieve]:
-    """Return the sieve over the protected rows of each source of a derived dataset; none where everybody passes.
-
-    Makes the roots of keys that it takes. Raises as `persons_of`, and IntegrityError, KeyServiceError, AccessRefused.
-    """
-    persons = persons_of(settings, contract, pinned)
-    columns = {name: column for name in contract.sources if (column := person_column(contracts[name])) is not None}
-    if persons.all_pass or not columns:
-        return {}
-    ensure_roots(settings, sorted({use.root for c in columns.values() for use in (layer_of(c), *rights_uses(c))}))
-    keys = token_keys(settings)
-    return {name: Sieve(persons, column, keys) for name, column in columns.items()}
-
-
-@contextlib.contextmanager
-def listed(settings: Settings, contract: Contract, pinned: Pinned) -> Iterator[Listed]:
-    """Yield who may pass for the workers of a job on the feed `contract`; the list is gone when the block ends.
-
-    The caller holds the dataset's lock, so that no other job reads there. Raises as `sieves`.
-    """
-    persons, column = persons_of(settings, contract, pinned), person_column(contract)
-    lake, folder = open_store(settings), f"{FOLDER}/{contract.name}"
-    if column is None or persons.all_pass:
-        yield Listed()
-        return
-    remove_others(lake, folder, ())  # what killed runs left
-    ensure_roots(settings, [use.root for use in rights_uses(column)])
-    table = pa.table({PERSON: persons.listed})
-    path = f"{folder}/{secrets.token_hex(8)}.parquet"
-    try:
-        entry = TableStore(lake, open_ring(settings)).write(path, table, {PERSON: ColumnClass.DIRECT})
-        yield Listed(entry, persons.only)
-    finally:
-        remove_others(lake, folder, ())
-
-
-def keys_of_sieve(contract: Contract) -> list[DatasetKey | KeyName]:
-    """Return the keys that workers open for `listed`, for their record (`leased`)."""
-    column = person_column(contract)
-    if column is None:
-        return []
-    uses: list[DatasetKey | KeyName] = [use.root for use in rights_uses(column)]
-    return [*uses, *(DatasetKey("rights", use, "sieves") for use in (FOOTER, ColumnClass.DIRECT.key_name))]
-
-
-def clear_lists(store: ObjectStore, dataset: str) -> None:
-    """Remove the lists that killed runs of `dataset` left; for who holds its lock, such as an erasure."""
-    remove_others(store, f"{FOLDER}/{dataset}", ())
 
 
 def _of_persons(contract: Contract, contracts: Mapping[str, Contract]) -> bool:

@@ -40,9 +40,10 @@ from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event, failures_recorded, leased, record
 from cloakhouse.stages.leftovers import remove_others
-from cloakhouse.stages.pinning import Pinned, keys_of_sieve, listed, pin
+from cloakhouse.stages.pinning import Pinned, pin
 from cloakhouse.stages.reads import keys_of, read_of
 from cloakhouse.stages.residency import check_residency, check_residency_of
+from cloakhouse.stages.sieve_lists import keys_of_sieve, listed
 from cloakhouse.stages.sources import PROTECTED, partition_files
 from cloakhouse.stages.spark_tasks import on_spark, together
 from cloakhouse.stages.token_roots import ensure_roots, roots_of

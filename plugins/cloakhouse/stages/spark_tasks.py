@@ -16,7 +16,7 @@ from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
-from cloakhouse.stages.pinning import Listed
+from cloakhouse.stages.sieve_lists import Listed
 from cloakhouse.stages.treating import DeliveryTask, Treater
 
 if TYPE_CHECKING:

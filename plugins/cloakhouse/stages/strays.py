@@ -31,8 +31,8 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.auditing import event
 from cloakhouse.stages.cutting import FILES, LOCK_WAIT_S, QUARANTINE
 from cloakhouse.stages.erase_landed import feeds_of_persons
-from cloakhouse.stages.pinning import clear_lists
 from cloakhouse.stages.residency import check_residency
+from cloakhouse.stages.sieve_lists import clear_lists
 from cloakhouse.stages.sources import PROTECTED
 
 if TYPE_CHECKING:

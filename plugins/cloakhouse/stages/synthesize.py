@@ -43,10 +43,11 @@ from cloakhouse.stages.auditing import event, failures_recorded, leased, record
 from cloakhouse.stages.fitting import Fitted, fitted
 from cloakhouse.stages.gate import attack_columns, check_risks
 from cloakhouse.stages.leftovers import none_left
-from cloakhouse.stages.pinning import Pinned, pin, sieves
+from cloakhouse.stages.pinning import Pinned, pin
 from cloakhouse.stages.reads import keys_of, reads, view_keys
 from cloakhouse.stages.residency import check_residency, check_residency_of
 from cloakhouse.stages.sampling import Sampled, sampled
+from cloakhouse.stages.sieve_lists import sieves
 from cloakhouse.stages.sources import as_refs, current_partitions
 from cloakhouse.stages.spending import charges
 from cloakhouse.stages.views import ShardFiles, Views, write_views

@@ -33,7 +33,7 @@ from cloakhouse.settings import Settings
 from cloakhouse.stages.batches import gathered
 from cloakhouse.stages.lines import BLOCK
 from cloakhouse.stages.parsing import BadRows, Parsed, parse, records
-from cloakhouse.stages.pinning import Listed
+from cloakhouse.stages.sieve_lists import Listed
 from cloakhouse.stages.sifting import Sifting
 from cloakhouse.stages.splits import MOST, MOST_COMPRESSED, Split, fewer, section, splits_of
 from cloakhouse.tokens.apply import Around, output_type, treat, untreatable

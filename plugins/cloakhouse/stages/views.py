@@ -83,7 +83,7 @@ def write_views(
 ) -> Views:
     """Derive and write the view of `contract` below `folder` of the lake; return what was written.
 
-    `sieves`, by source, take out rows of persons who may not be used (`cloakhouse.stages.pinning`).
+    `sieves`, by source, take out rows of persons who may not be used (`cloakhouse.stages.sieve_lists`).
 
     Raises ValidationRefused when a side has too few units for the gate, ContractError when the unit is no token,
     IntegrityError, KeyServiceError, StorageError.

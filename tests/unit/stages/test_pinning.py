@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.stages import consent, pinning
 from cloakhouse.stages.consent import allowed_persons
 from cloakhouse.stages.consent import pin as pin_consent
-from cloakhouse.stages.pinning import Pinned, listed, persons_of, pin, require_unchanged, sieves
+from cloakhouse.stages.pinning import Pinned, persons_of, pin, require_unchanged
 from cloakhouse.stages.pseudonymize import plan
+from cloakhouse.stages.sieve import Persons
+from cloakhouse.stages.sieve_lists import listed, sieves
 from cloakhouse.stages.sources import file_entries, read_partitions
 from cloakhouse.stages.token_roots import token_keys
 from cloakhouse.stages.view_rights import read_allowed
@@ -121,11 +124,11 @@ def test_an_erasure_since_the_plan_stops_the_run_and_publication(house: House) -
     contract, now = house.contracts["customers"], pinned(house, "customers")
     require_unchanged(house.settings, contract, house.contracts, now)
     Tombstones(house.settings.database).add(rights(house.settings, [1]), "er-1", BY)
-    assert refused(lambda: persons_of(house.settings, contract, now)).code == "stage.overtaken"
+    assert refused(lambda: persons_of(house.settings, contract, house.contracts, now)).code == "stage.overtaken"
     assert refused(lambda: require_unchanged(house.settings, contract, house.contracts, now)).code == "stage.overtaken"
     later = pinned(house, "customers")
     assert (later.consent, later.erased == now.erased) == (now.consent, False)
-    listed_now = persons_of(house.settings, contract, later).listed
+    listed_now = persons_of(house.settings, contract, house.contracts, later).listed
     assert not pc.any(pc.is_in(listed_now, value_set=rights(house.settings, [1]))).as_py()
 
 
@@ -142,16 +145,32 @@ def test_what_tells_no_rights_is_published_until_somebody_was_erased(house: Hous
     require_unchanged(house.settings, house.contracts["products"], house.contracts, untold)  # rows of nobody
 
 
+def test_a_request_that_tells_no_rights_does_not_begin_either(house: House) -> None:
+    untold = Pinned.of({"files": []})
+
+    def passing(name: str) -> Persons:
+        return persons_of(house.settings, house.contracts[name], house.contracts, untold)
+
+    assert refused(lambda: passing("customers")).code == "stage.overtaken"  # its contract asks for a consent
+    assert passing("products").all_pass
+    free = replace(house.contracts[WEEKLY], rights=replace(house.contracts[WEEKLY].rights, consent=None))
+    assert persons_of(house.settings, free, house.contracts, untold).all_pass  # nobody was erased yet
+    Tombstones(house.settings.database).add(rights(house.settings, [1]), "er-1", BY)
+    found = refused(lambda: persons_of(house.settings, free, house.contracts, untold))
+    assert found.code == "stage.overtaken"
+    assert passing("products").all_pass
+
+
 def test_a_snapshot_too_old_or_shed_stops_the_run(house: House) -> None:
     contract, now = house.contracts["customers"], pinned(house, "customers")
     old = pin_consent(house.settings, "analytics", as_of=dt.datetime.now(dt.UTC) - dt.timedelta(days=3))
     persons = pinning._digest(allowed_persons(house.settings, old.sha256))
     stale = Pinned(old.sha256, "analytics", old.as_of.isoformat(), persons, now.erased)
-    assert refused(lambda: persons_of(house.settings, contract, stale)).code == "stage.consent-stale"
+    assert refused(lambda: persons_of(house.settings, contract, house.contracts, stale)).code == "stage.consent-stale"
     snapshot = ConsentSnapshots(house.settings.database).get(now.consent)
     assert snapshot is not None
     ConsentSnapshots(house.settings.database).remove(snapshot)
-    assert refused(lambda: persons_of(house.settings, contract, now)).code == "stage.overtaken"
+    assert refused(lambda: persons_of(house.settings, contract, house.contracts, now)).code == "stage.overtaken"
 
 
 def test_datasets_without_persons_are_pinned_to_nothing(house: House) -> None:
@@ -232,7 +251,7 @@ def test_the_view_of_a_synthesis_holds_units_that_agreed_alone(house: House) -> 
     tokens = pa.concat_tables([house.store.read(entry, ["__unit"]) for entry in files]).column(0)
     column = contracts["transactions"].column("household_id")
     found = rights_of_tokens(tokens, column, token_keys(house.settings))
-    allowed = persons_of(house.settings, contract, pinned(house, contract.name)).listed
+    allowed = persons_of(house.settings, contract, house.contracts, pinned(house, contract.name)).listed
     assert pc.all(pc.is_in(found, value_set=allowed)).as_py()
 
 
