@@ -1,8 +1,8 @@
 """The masters that Spark jobs run on, and what each of them needs beyond the platform's own properties.
 
-The driver is always the task's own process (client mode): it holds the settings, keys and credentials, and its result
-is a file of its own. A driver that a cluster starts elsewhere would need all of these sent to it, so `cluster` as
-deploy mode is refused, and so is EMR Serverless, which has no other mode and no volume for the wrapped keys.
+The driver is the task's own process (client mode): it holds the settings, keys and credentials, and its result is a
+file of its own. `cluster` as deploy mode is refused. EMR Serverless has no other mode: its jobs are submitted by its
+API, with all that a driver needs in a bag of its own (`cloakhouse.flow.emr`).
 
 Sources: Apache Spark 4, "Running Spark on Kubernetes", "Running Spark on YARN", "Spark Security".
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cloakhouse.errors import ConfigurationError
+from cloakhouse.keys.aws_services import REGION
 
 
 class Kind(enum.Enum):
@@ -26,6 +27,7 @@ class Kind(enum.Enum):
     STANDALONE = r"spark://[A-Za-z0-9.\-_\[\]:]+(,[A-Za-z0-9.\-_\[\]:]+)*"
     YARN = "yarn"
     KUBERNETES = r"k8s://https://[A-Za-z0-9.\-]+(:\d{1,5})?(/[A-Za-z0-9./\-]*)?"
+    EMR = "emr-serverless"
 
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # of Kubernetes objects: RFC 1123
@@ -33,6 +35,10 @@ IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/\-]{0,500}@sha256:[0-9a-f]{64}")
 PLACE = re.compile(r"/[A-Za-z0-9._/\-]{1,200}")
 ARCHIVE = re.compile(r"(hdfs|s3a|abfss|gs)://[A-Za-z0-9._:/@\-]{1,500}\.(tar\.gz|tgz|zip)")
 QUEUE = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
+APPLICATION = re.compile(r"[0-9a-z]{1,64}")
+ROLE = re.compile(r"arn:aws[a-z\-]*:iam::\d{12}:role/[\w+=,.@/\-]{1,512}", re.ASCII)
+SECRET = re.compile(r"[A-Za-z0-9/_+=.@:\-]{1,512}")
+ENDPOINT = re.compile(r"(https?://[A-Za-z0-9.:\[\]\-]{1,300})?")
 FIELDS: Mapping[Kind, Mapping[str, tuple[re.Pattern[str], str]]] = {  # extra of the connection; "" has to be given
     Kind.LOCAL: {},
     Kind.STANDALONE: {},
@@ -44,6 +50,17 @@ FIELDS: Mapping[Kind, Mapping[str, tuple[re.Pattern[str], str]]] = {  # extra of
         "python": (PLACE, "/opt/cloakhouse/.venv/bin/python"),
         "package": (PLACE, "/opt/cloakhouse/plugins"),
     },
+    Kind.EMR: {
+        "application": (APPLICATION, ""),
+        "role": (ROLE, ""),
+        "region": (REGION, ""),
+        "database_secret": (SECRET, ""),
+        "spark_secret": (SECRET, ""),
+        "python": (PLACE, "/opt/venv/bin/python"),
+        "package": (PLACE, "/opt/cloakhouse/plugins"),
+        "endpoint": (ENDPOINT, ""),
+        "secrets_endpoint": (ENDPOINT, ""),
+    },
 }
 
 
@@ -54,7 +71,7 @@ def kind_of(master: str) -> Kind:
             return kind
     raise ConfigurationError(
         where="Airflow's connection spark",
-        expected="as host: local[*], spark://HOST, yarn or k8s://https://HOST",
+        expected="as host: local[*], spark://HOST, yarn, k8s://https://HOST or emr-serverless",
         found="another master",
         not_done="the job was not submitted",
         remedy="correct the connection (docs/engines.md); in a URI, Airflow takes spark:// for the connection's type",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from cloakhouse.settings import Settings
 LOOPBACK = "127.0.0.1"
 DEPLOY_MODE = "spark.submit.deployMode"
 ENFORCED = ("spark.io.encryption.enabled", "spark.authenticate", "spark.network.crypto.enabled")
+NAMES_A_SECRET = re.compile("(?i)secret|password|token|credential")
 PROTECTING = ("spark.kubernetes.executor.podTemplateFile", "spark.kubernetes.executor.podTemplateContainerName")
 
 
@@ -53,6 +55,23 @@ def write_properties(
     with os.fdopen(handle, "w") as stream:
         stream.writelines(f"{key} {value}\n" for key, value in values.items())
     return path
+
+
+def submitted_properties(settings: Settings, own: Mapping[str, str], cluster: Path | None = None) -> dict[str, str]:
+    """Return the properties of a job that a service starts: infra/spark/spark-defaults.conf, `own`, and what `cluster`
+    says. The service keeps what it is told, and has memory for drivers of its own measure.
+
+    Raises ConfigurationError when `cluster` is readable by others, changes what is in `own`, turns encryption or
+    authentication off, or names a secret.
+    """
+    values = _properties((settings.project / "infra" / "spark" / "spark-defaults.conf").read_text())
+    required = {**{key: values[key] for key in ENFORCED}, **own}
+    del values["spark.driver.memory"]
+    told = _properties(_private(cluster)) if cluster is not None else {}
+    values |= required | told
+    if any(NAMES_A_SECRET.search(key) for key in told) or any(values[key] != value for key, value in required.items()):
+        raise _unsafe("encryption, authentication and the image's environment on, and no secret", "another setting")
+    return values
 
 
 def _properties(text: str) -> dict[str, str]:

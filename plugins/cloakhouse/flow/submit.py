@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cloakhouse.errors import ConfigurationError, MissingDependency, StageError
+from cloakhouse.flow import emr
 from cloakhouse.flow.masters import Kind, fields_of, kind_of, sends_the_package
 from cloakhouse.flow.properties import LOOPBACK, write_properties
 from cloakhouse.settings import Settings
@@ -139,8 +140,10 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
     """Run `job` and return what it wrote to its result file.
 
     Everything temporary lives in one folder under TMPDIR that is removed at the end. Raises MissingDependency
-    without Java, StageError when the job refused, crashed or ran out of time.
+    without Java, StageError when the job refused, crashed or ran out of time; on EMR Serverless as `emr.run_away`.
     """
+    if kind_of(job.master) is Kind.EMR:
+        return _wanted(emr.run_away(job, settings))
     check_java()
     _check_yarn(job.master, os.environ)
     with _work_folder(settings) as folder:
@@ -151,6 +154,11 @@ def run_job(job: Job, settings: Settings) -> dict[str, Any]:
         if not result.exists():
             raise _crashed(job, f"exit code {code} without a result")
         outcome: dict[str, Any] = json.loads(result.read_text())
+    return _wanted(outcome)
+
+
+def _wanted(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return a job's result, or raise what it refused."""
     if "error" in outcome:
         raise _refused(outcome["error"])
     return outcome
@@ -229,10 +237,11 @@ class _Watchdog:
 
 
 def end_running_jobs() -> None:
-    """Kill the process groups of all jobs of this process at once; for a signal handler."""
+    """Kill the process groups of all jobs of this process at once, and cancel those elsewhere; for a signal handler."""
     for process in tuple(_RUNNING):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+    emr.end_running()
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cloakhouse.errors import IntegrityError
+from cloakhouse.keys.copied import refuse_in_copy
 from cloakhouse.keys.files import create_once, replacing
 from cloakhouse.keys.protocol import TOKENS, KeyName, KeyService, new_data_key
 from cloakhouse.keys.secret import SecretKey
@@ -113,9 +114,13 @@ class TokenKeys:
         return sorted(KeyName(path.stem.replace("-", "/", 1)) for path in paths)
 
     def create(self, name: KeyName) -> None:
-        """Create the wrapped root `name` if there is none. Of racing processes one wins and all use its root."""
+        """Create the wrapped root `name` if there is none. Of racing processes one wins and all use its root.
+
+        Raises KeyServiceError (`key.copy`: in a copy no root is made), AccessRefused, StorageError.
+        """
         path = self._path(name)
         if not path.exists():
+            refuse_in_copy(self._folder, f"token root {name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             create_once(path, _document(name, self._service.wrap(name, new_data_key(), CONTEXT)))
 
@@ -133,6 +138,7 @@ class TokenKeys:
 
         The root and so every token stay as they are. Raises IntegrityError, KeyServiceError, StorageError.
         """
+        refuse_in_copy(self._folder, f"token root {name}")
         if not self._path(name).exists():
             return False
         root = self._service.unwrap(name, self._wrapped(name), CONTEXT)

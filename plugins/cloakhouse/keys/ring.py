@@ -35,6 +35,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cloakhouse.errors import KeyServiceError
+from cloakhouse.keys.copied import refuse_in_copy
 from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile, KeyRecord, canonical, refused
 from cloakhouse.keys.files import locked, replacing
 from cloakhouse.keys.protocol import Context, KeyService, KeyState
@@ -103,6 +104,11 @@ class KeyRing:
             raise refused(key, "the wrapped key and context as written", "another", "context") from None
         return SecretKey(plain)
 
+    def ensure(self, keys: Iterable[DatasetKey]) -> None:
+        """Make each of `keys` that isn't there; none is opened. Raises as `wrap`."""
+        for key in keys:
+            self._file(key, create=True)
+
     def require(self, keys: Iterable[DatasetKey]) -> None:
         """Open each of `keys`, or raise what refuses the first one that can't be opened."""
         for key in keys:
@@ -140,7 +146,8 @@ class KeyRing:
             self._open.clear()
 
     def announce(self) -> None:
-        """Have every process drop the keys that it has opened. Raises StorageError."""
+        """Have every process drop the keys that it has opened. Raises StorageError, KeyServiceError (`key.copy`)."""
+        refuse_in_copy(self._folder, "the epoch of the dataset keys")
         with replacing(self._folder / EPOCH) as stream:
             stream.write(f"{secrets.randbits(63):x}".encode())
 
@@ -183,8 +190,9 @@ class KeyRing:
     def destroy(self, key: DatasetKey) -> None:
         """Destroy every version: what they wrapped opens nowhere any more. The name stays taken.
 
-        Destroying twice changes nothing. Raises KeyServiceError (`key.missing`) when there is no such key.
+        Destroying twice changes nothing. Raises KeyServiceError: `key.missing` when there is no such key, `key.copy`.
         """
+        refuse_in_copy(self._folder, f"dataset key {key.name}")
         with locked(self._folder / ".lock", LOCK_WAIT_S, "dataset keys"):
             file = DatasetKeyFile.read(self._folder, key)
             if file.state is not KeyState.DESTROYED:
@@ -193,6 +201,7 @@ class KeyRing:
 
     @contextmanager
     def _changing(self, key: DatasetKey, *, announce: bool = True) -> Iterator[DatasetKeyFile]:
+        refuse_in_copy(self._folder, f"dataset key {key.name}")
         with locked(self._folder / ".lock", LOCK_WAIT_S, "dataset keys"):
             yield DatasetKeyFile.read(self._folder, key).usable()
             if announce:
@@ -217,6 +226,7 @@ class KeyRing:
 
     def _file(self, key: DatasetKey, *, create: bool) -> DatasetKeyFile:
         if create and not DatasetKeyFile.exists(self._folder, key):
+            refuse_in_copy(self._folder, f"dataset key {key.name}")
             with locked(self._folder / ".lock", LOCK_WAIT_S, "dataset keys"):
                 if not DatasetKeyFile.exists(self._folder, key):
                     DatasetKeyFile(key, KeyState.ENABLED, (self._made(key, 1),)).create(self._folder)

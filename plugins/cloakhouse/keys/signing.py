@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from cloakhouse.errors import IntegrityError
+from cloakhouse.keys.copied import refuse_in_copy
 from cloakhouse.keys.files import create_once, replacing
 from cloakhouse.keys.protocol import Context, KeyName, KeyService, new_data_key
 from cloakhouse.keys.secret import SecretKey
@@ -113,6 +114,7 @@ class SigningKeys:
         """
         path = self._path(name, "json")
         if not path.exists():
+            refuse_in_copy(self._folder, f"signing key {name}")
             seed = new_data_key()
             made = _public_of(seed)
             wrapped = self._service.wrap(master(name), seed, _context(name, made))
@@ -140,6 +142,7 @@ class SigningKeys:
 
     def rewrap(self, name: str) -> None:
         """Wrap the key under the newest version of its master key; the key stays. Raises as `private`, StorageError."""
+        refuse_in_copy(self._folder, f"signing key {name}")
         public, wrapped = self._read(name)
         seed = self._service.unwrap(master(name), wrapped, _context(name, public))
         with replacing(self._path(name, "json")) as stream:

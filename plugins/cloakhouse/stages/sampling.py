@@ -12,6 +12,7 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
+from cloakhouse.stages.carried import worker_settings
 from cloakhouse.stages.fitting import Fitted, SealedModel, open_sealed
 from cloakhouse.stages.leftovers import remove_others
 from cloakhouse.stages.workers import Workers
@@ -54,7 +55,7 @@ def sampled(
     classes = {column.name: column.column_class for column in contract.columns}
 
     def work(number: int) -> bytes:
-        inner = Settings.from_dict(fields)
+        inner = worker_settings(fields)
         table = sampler.model(inner).sample(chunks[number])
         store = TableStore(open_store(inner), open_ring(inner))
         path = f"{folder}/part-{number:05}-{secrets.token_hex(4)}.parquet"

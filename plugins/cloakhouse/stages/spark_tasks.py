@@ -16,6 +16,7 @@ from cloakhouse.errors import CloakhouseError, StageError, internal
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.progress import Progress
 from cloakhouse.settings import Settings
+from cloakhouse.stages.carried import worker_settings
 from cloakhouse.stages.sieve_lists import Listed
 from cloakhouse.stages.treating import DeliveryTask, Treater
 
@@ -40,7 +41,7 @@ def on_spark(
     fields = settings.for_workers()
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        worker = Worker(Settings.from_dict(fields), contract, references, persons)
+        worker = Worker(worker_settings(fields), contract, references, persons)
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 yield worker.outcome(tasks[number])

@@ -23,6 +23,7 @@ from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.catalogue import ProtectedPartition
 from cloakhouse.privacy.attacks.population import MIN_HOUSEHOLDS
 from cloakhouse.settings import Settings
+from cloakhouse.stages.carried import worker_settings
 from cloakhouse.stages.sieve import Sieve
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.view_rights import read_allowed
@@ -214,7 +215,7 @@ class ShardFiles:
         files = self.side.files
 
         def work(number: int) -> bytes:
-            return task(read_side(Settings.from_dict(fields), files[number : number + 1]))
+            return task(read_side(worker_settings(fields), files[number : number + 1]))
 
         yield from self.workers.run("synthesize", work, len(files), "shards", self.report)
 

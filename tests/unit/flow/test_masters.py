@@ -65,7 +65,7 @@ def test_masters_are_known_by_their_form(master: str, kind: Kind) -> None:
         "local[0]",
         "spark://head; rm",
         "yarn-cluster",
-        "emr-serverless",
+        "emr-serverless:443",
         "",
     ],
 )
