@@ -188,6 +188,7 @@ class View:
         measures: the view's columns, in order.
         lines: whether the rows of `source` are the view's rows, and `group_by` tells what groups they form.
         order: column by which the rows of a unit follow each other, for engines of sequences; None for no order.
+        newest: of how many of the newest partitions of `source` the rows are; None for all that are validated.
     """
 
     source: str
@@ -197,6 +198,7 @@ class View:
     measures: tuple[Measure, ...]
     lines: bool = False
     order: str | None = None
+    newest: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ MEASURES = ("first", "month", "weekday", "hour", "count", "count distinct", "sum
 OF_LINES = ("first", "month", "weekday", "hour", "sum", "any", "number")
 MAX_VALUES = 10_000
 MAX_ROWS = 10_000_000
+MAX_PARTITIONS = 100_000
 
 
 def read_synthesis(
@@ -105,6 +106,7 @@ def _view(fields: Fields, columns: tuple[Column, ...]) -> View:
         measures=tuple(_measure(measures, name, lines) for name in declared),
         lines=lines,
         order=fields.text("order") if "order" in fields.data else None,
+        newest=fields.whole("newest", 1, MAX_PARTITIONS) if "newest" in fields.data else None,
     )
     fields.nothing_else("lookups")
     return view

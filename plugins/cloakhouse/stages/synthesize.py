@@ -190,6 +190,8 @@ def _work(settings: Settings, contract: Contract, catalogue: Catalogue, rights: 
     synthesis = _synthesis(contract)
     contracts = load_contracts(settings.contracts)
     pins = {name: current_partitions(catalogue, contracts[name]) for name in contract.sources}
+    if newest := synthesis.view.newest:
+        pins[synthesis.view.source] = pins[synthesis.view.source][-newest:]
     rights = rights or pin(settings, contract, contracts)
     fingerprint = content_digest(
         {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.contracts import SHIPPED
 
 from cloakhouse.contracts.model import Contract, Level, Privacy, PrivacyBudget, Task
 from cloakhouse.contracts.parser import load_contracts, parse_contract
+from cloakhouse.errors import ContractError
 
 PRIVATE = (SHIPPED / "baskets_private.odcs.yaml").read_text()
 MADE = "{epsilon: 3, delta: 1.0e-7, consumer: model training}"
@@ -59,6 +61,15 @@ def test_a_view_of_lines_with_levels_numbers_and_an_order() -> None:
     assert (measures["weekday"].kind, measures["weekday"].level) == ("number", Level.GROUP)
     assert measures["lines"].level is Level.UNIT
     assert measures["units"].level is Level.ROW
+
+
+def test_the_newest_partitions_alone() -> None:
+    group = "        groupBy: basket_id\n"
+    assert edited().synthesis.view.newest is None  # type: ignore[union-attr]
+    assert edited((group, f"{group}        newest: 4\n")).synthesis.view.newest == 4  # type: ignore[union-attr]
+    for bad in ("0", "100001", "1.5", "all"):
+        with pytest.raises(ContractError):
+            edited((group, f"{group}        newest: {bad}\n"))
 
 
 def test_parameters_and_thresholds() -> None:

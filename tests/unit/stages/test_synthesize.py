@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.stages.sources import as_refs, current_partitions
-from cloakhouse.stages.synthesize import plan, run, synthesize
+from cloakhouse.stages.synthesize import _work, plan, run, synthesize
 from cloakhouse.stages.workers import LocalWorkers
 from cloakhouse.synthesis.protocol import UNIT
 
@@ -173,6 +174,15 @@ def test_an_altered_source_is_refused(place: House) -> None:
     with pytest.raises(IntegrityError):
         synthesize(place.settings, place.contracts[SYNTHETIC])
     assert not list((place.settings.lake / "synthetic").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(("newest", "weeks"), [(1, house.WEEKS[-1:]), (2, house.WEEKS), (9, house.WEEKS)])
+def test_a_view_of_the_newest_partitions_pins_no_others(place: House, newest: int, weeks: Sequence[str]) -> None:
+    view = "      view:\n        from: transactions\n"
+    changed = place.edit_contract(SYNTHETIC, view, f"{view}        newest: {newest}\n")
+    pins = _work(place.settings, changed, place.catalogue, None).pins
+    assert [p.partition for p in pins["transactions"]] == list(weeks)
+    assert len(pins["customers"]) == 1
 
 
 def test_a_snapshot_counts_by_its_newest_partition_alone(place: House) -> None:
