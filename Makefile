@@ -113,7 +113,7 @@ wheel: install  ## build the last commit's wheel into dist, the same bytes each 
 clean:  ## remove what runs and tests wrote: ./var with its keys, and caches
 	rm -rf var docs/api .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
-distclean: clean  ## clean, and remove .venv and .venv-infra
+distclean: clean  ## clean, and remove .venv, .venv-infra and .venv-supply
 	rm -rf $(VENV) .venv-infra .venv-supply
 
 .PHONY: docs

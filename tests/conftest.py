@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     databases.choose()
 
 
+@pytest.hookimpl(trylast=True)  # after -m: what this run wouldn't take anyway is no loss of it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests whose need is not here, and keep their names for the report."""
     not_run = config.stash.setdefault(NOT_RUN, {})

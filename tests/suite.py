@@ -6,6 +6,7 @@ process can be late for reasons of its neighbours. A fault of the platform fails
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def failed_tests(root: Path) -> tuple[str, ...]:
 
 
 def alone(arguments: Sequence[str], files: Sequence[str]) -> list[str]:
-    """Return the arguments that run `files` by themselves: the same marker, one process, no coverage."""
-    marker = arguments.index("-m") if "-m" in arguments else len(arguments)
-    return [*AGAIN, *arguments[marker : marker + 2], *files]
+    """Return the arguments that run `files` by themselves: the same marker and settings, one process, no coverage."""
+    kept = [pair for pair in itertools.pairwise(arguments) if pair[0] in ("-m", "-o")]
+    return [*AGAIN, *itertools.chain.from_iterable(kept), *files]
 
 
 def run_suite(arguments: Sequence[str], root: Path, run: Run = pytest_of) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
 
+CACHE, IDENTITY = "CLOAKHOUSE_CACHE", "CLOAKHOUSE_IDENTITY"
 LIMIT = "CLOAKHOUSE_DETOKENIZE_LIMIT"
 EXPORT_LIMIT = "CLOAKHOUSE_SUBJECT_EXPORT_LIMIT"
 CACHE_LIMIT = "CLOAKHOUSE_CACHE_BYTES"
@@ -66,25 +67,29 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings of `environment` (default: the process's)."""
+        """Return the settings of `environment` (default: the process's). Raises ConfigurationError."""
         env = os.environ if environment is None else environment
         project = Path(env.get("CLOAKHOUSE_PROJECT") or Path(__file__).resolve().parents[2])
-        home = Path(env.get("CLOAKHOUSE_HOME") or project / "var").expanduser().resolve()
+
+        def place(name: str, default: Path) -> Path:
+            return _place(name, env.get(name) or default)
+
+        home = place("CLOAKHOUSE_HOME", project / "var")
         return cls(
             home=home,
-            contracts=Path(env.get("CLOAKHOUSE_CONTRACTS") or project / "dags" / "contracts").resolve(),
-            expectations=Path(env.get("CLOAKHOUSE_EXPECTATIONS") or project / "expectations").resolve(),
+            contracts=place("CLOAKHOUSE_CONTRACTS", project / "dags" / "contracts"),
+            expectations=place("CLOAKHOUSE_EXPECTATIONS", project / "expectations"),
             keys=absolute_keys(env.get("CLOAKHOUSE_KEYS") or _default_keys(home)),
             database=env.get("CLOAKHOUSE_DATABASE") or _default_database(home),
             project=project,
-            policy=Path(env.get("CLOAKHOUSE_POLICY") or project / "dags" / "access.yaml").resolve(),
-            identity=Path(identity).expanduser().resolve() if (identity := env.get("CLOAKHOUSE_IDENTITY")) else None,
+            policy=place("CLOAKHOUSE_POLICY", project / "dags" / "access.yaml"),
+            identity=_place(IDENTITY, identity) if (identity := env.get(IDENTITY)) else None,
             purpose=env.get("CLOAKHOUSE_PURPOSE") or "operations",
             rotation_days=_whole("CLOAKHOUSE_ROTATION_DAYS", env.get("CLOAKHOUSE_ROTATION_DAYS") or "90", 1, 3_650),
             detokenize_limit=_whole(LIMIT, env.get(LIMIT) or "1000", 0, 10_000_000),
             subject_export_limit=_whole(EXPORT_LIMIT, env.get(EXPORT_LIMIT) or "50", 0, 1_000_000),
             store=env.get("CLOAKHOUSE_LAKE") or "",
-            cache=Path(cache).expanduser().resolve() if (cache := env.get("CLOAKHOUSE_CACHE")) else None,
+            cache=_place(CACHE, cache) if (cache := env.get(CACHE)) else None,
             cache_bytes=_whole(CACHE_LIMIT, env.get(CACHE_LIMIT) or str(10 << 30), 0, 1 << 50),
             region=_region(env.get("CLOAKHOUSE_REGION") or ""),
             airflow_database=env.get("CLOAKHOUSE_AIRFLOW_DATABASE") or "",
@@ -198,9 +203,27 @@ def _default_database(home: Path) -> str:
 
 
 def absolute_keys(keys: str) -> str:
-    """Return a key service URI that means the same in every working folder."""
+    """Return a key service URI that means the same in every working folder. Raises ConfigurationError."""
     scheme, _, rest = keys.partition(":")
-    return f"age:{Path(rest).expanduser().resolve()}" if scheme == "age" and rest else keys
+    return f"age:{_place('CLOAKHOUSE_KEYS', rest)}" if scheme == "age" and rest else keys
+
+
+def _place(name: str, given: str | Path) -> Path:
+    """Return the path that the variable `name` gives, from the root on and without `~`. Raises ConfigurationError."""
+    try:
+        return Path(given).expanduser().resolve()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as fault:  # no such user, links in a circle, a working folder that is gone
+        raise ConfigurationError(
+            where=name,
+            expected="a path; `~` and `~user` where there is such a user with a home",
+            found=f"one that leads nowhere ({type(fault).__name__})",
+            not_done="nothing was started",
+            remedy="write the whole path, and see that the working folder is there and no link leads to itself",
+        ) from None
 
 
 def _region(text: str) -> str:
@@ -216,7 +239,7 @@ def _region(text: str) -> str:
 
 
 def _whole(name: str, text: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20) or not low <= int(text) <= high:
         raise ConfigurationError(
             where=name,
             expected=f"a whole number, {low} to {high}",

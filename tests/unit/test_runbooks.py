@@ -1,17 +1,16 @@
-"""The commands in the runbooks and the guides exist, with the options and the number of arguments that stand there."""
+"""Runbooks and guides hold commands, and can be followed. That each command can be given: test_pages."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 from tests.support.backups import Shelved, shelved
+from tests.support.page_commands import blocks, commands, mentions
 from tests.support.processes import ROOT
 
 from cloakhouse.client.cli import cli
@@ -25,57 +24,11 @@ from cloakhouse.stages.checkpointing import checkpoints, note_of
 PAGES = sorted(
     [*(ROOT / "docs" / "runbooks").glob("*.md"), ROOT / "docs" / "upgrade.md", ROOT / "docs" / "operators-guide.md"]
 )
-BLOCK = re.compile(r"^ *```\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:\.venv/bin/)?cloakhouse [^`]+)`", re.DOTALL)
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """Yield the words of every command of ours in `text`, in blocks and in sentences."""
-    for block in BLOCK.findall(text):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words = words[1:]
-            if words and words[0].endswith("cloakhouse"):
-                yield words[1 : words.index(">") if ">" in words else None]  # what the shell does with the output
-    for found in INLINE.findall(BLOCK.sub("", text)):
-        yield shlex.split(" ".join(found.split()))[1:]
-
-
-def parsed(words: list[str]) -> None:
-    """Parse a command as the command line does, without running it. Raises click.UsageError."""
-    command: click.Command = cli
-    # as the command line has it: a command keeps the names of its help from the first context that asks
-    context = click.Context(cli, info_name="cloakhouse", **cli.context_settings)
-    while isinstance(command, click.Group) and words != ["--version"]:
-        rest = command.parse_args(context, list(words)) if words else []
-        name = context._protected_args[:1] if hasattr(context, "_protected_args") else rest[:1]
-        if not name:
-            return  # a group that is called by itself, such as `alerts` or `erase`
-        found = command.get_command(context, name[0])
-        if found is None:
-            raise click.UsageError(f"no command {name[0]}")
-        words = words[words.index(name[0]) + 1 :]
-        command, context = found, click.Context(found, info_name=name[0], parent=context)
-    if not words or words == ["--version"]:
-        return  # named in a sentence, without its arguments
-    with pytest.MonkeyPatch.context() as here:  # the files of an example aren't here
-        for one in command.params:
-            if isinstance(one.type, click.Path):
-                here.setattr(one, "type", click.Path())
-        command.parse_args(context, list(words))
 
 
 def cases() -> list[tuple[str, str]]:
-    return [(page.name, shlex.join(words)) for page in PAGES for words in commands(page.read_text(encoding="utf-8"))]
-
-
-@pytest.mark.parametrize(("page", "line"), cases())
-def test_every_command_can_be_given_as_it_stands(page: str, line: str) -> None:
-    try:
-        parsed(shlex.split(line))
-    except click.ClickException as fault:
-        pytest.fail(f"{page}: cloakhouse {line}: {fault.format_message()}")
+    texts = [(page.name, page.read_text(encoding="utf-8")) for page in PAGES]
+    return [(name, shlex.join(words)) for name, text in texts for words in (*commands(text), *mentions(text))]
 
 
 def test_the_pages_are_there_and_hold_commands() -> None:
@@ -92,15 +45,6 @@ def test_the_pages_are_there_and_hold_commands() -> None:
     assert all(sum(page == name for page, _ in found) >= 3 for name in names)
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["backup make x", "backup create a b", "erase --subject-files f", "keys rewrite x", "backup list a --to b"],
-)
-def test_a_command_that_does_not_exist_is_found(line: str) -> None:
-    with pytest.raises(click.ClickException):
-        parsed(shlex.split(line))
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "runbooks"], ids=lambda page: page.stem)
 def test_a_runbook_says_how_one_knows_and_who_is_told(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -110,17 +54,10 @@ def test_a_runbook_says_how_one_knows_and_who_is_told(page: Path) -> None:
     assert re.search(r"^1\. ", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).resolve().exists(), target
-
-
 def lines_of(page: str) -> list[list[str]]:
     """Return the commands of the blocks of a runbook, in their order."""
     text = (ROOT / "docs" / "runbooks" / page).read_text(encoding="utf-8")
-    return list(commands("\n".join(f"```\n{block}```" for block in BLOCK.findall(text))))
+    return list(commands("\n".join(f"```\n{block}```" for block in blocks(text))))
 
 
 @dataclass

@@ -72,3 +72,26 @@ def test_the_limit_of_detokenization(tmp_path: Path) -> None:
             Settings.from_environment({name: text})
         assert (refusal.value.where, refusal.value.found) == (name, "another text")
         assert refusal.value.remedy == "correct the setting"
+
+
+@pytest.mark.parametrize("name", ["HOME", "CONTRACTS", "EXPECTATIONS", "POLICY", "IDENTITY", "CACHE", "KEYS"])
+def test_a_path_that_leads_nowhere_is_told_by_its_variable(name: str) -> None:
+    given = "age:~nobody-of-this-name/x" if name == "KEYS" else "~nobody-of-this-name/x"
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment({f"CLOAKHOUSE_{name}": given})
+    assert refused.value.where == f"CLOAKHOUSE_{name}"
+    assert "nobody-of" not in str(refused.value)
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigurationError, match="CLOAKHOUSE_CONTRACTS"):
+        Settings.from_environment({"CLOAKHOUSE_CONTRACTS": "mine"})
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="CLOAKHOUSE_ROTATION_DAYS"):
+        Settings.from_environment({"CLOAKHOUSE_ROTATION_DAYS": "9" * 5_000})

@@ -104,7 +104,7 @@ def test_coverage_below_its_floor_is_a_failure_though_no_test_failed(tmp_path: P
     assert not (tmp_path / LAST_FAILED).exists()
 
 
-def test_alone_keeps_the_marker_and_drops_processes_and_coverage() -> None:
+def test_alone_keeps_marker_and_settings_and_drops_processes_and_coverage() -> None:
     arguments = ["-n", "2", "--dist", "loadfile", "-m", "not path", "--cov"]
     assert alone(arguments, ["tests/test_a.py"]) == [
         "-p",
@@ -115,3 +115,5 @@ def test_alone_keeps_the_marker_and_drops_processes_and_coverage() -> None:
         "tests/test_a.py",
     ]
     assert alone(["-q"], ["tests/test_a.py"])[-1:] == ["tests/test_a.py"]
+    slow = ["-o", "faulthandler_timeout=1800", "-m", "cluster"]
+    assert alone(slow, ["tests/test_a.py"])[3:] == [*slow, "tests/test_a.py"]

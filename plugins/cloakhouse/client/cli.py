@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -34,6 +35,7 @@ from cloakhouse.client import (
     querying,
     reading,
     reporting,
+    restoring,
     retaining,
     running,
     subjects,
@@ -120,14 +122,29 @@ for command in (
     cli.add_command(command)
 for command in (log_exporting.export, log_exporting.forward, bundling.bundle, bundling.verify_bundle):
     auditing.audit.add_command(command)
+for command in (restoring.restore, restoring.settle):
+    backing_up.backup.add_command(command)
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code (see `cloakhouse -h`)."""
     os.umask(0o077)  # what a command writes, and what it starts writes, is for its user alone
+    _fill_standard_streams()
     try:
         configure()
     except ConfigurationError as problem:
         click.echo(problem.explain(), err=True)
         raise SystemExit(problem.exit_code) from None
     cli(prog_name="cloakhouse")
+
+
+def _fill_standard_streams() -> None:
+    """Open those of the three standard streams that the caller closed, as nothing: the next file would get the number,
+    and what a program that we start prints would be written into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115

@@ -10,28 +10,22 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from cloakhouse.errors import (
-    CloakhouseError,
-    ConfigurationError,
-    IntegrityError,
-    MissingDependency,
-    NotFound,
-    StorageError,
-)
+from cloakhouse.errors import CloakhouseError, IntegrityError, NotFound, StorageError
 from cloakhouse.keys.files import storage_error
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.database import dataset_version
+from cloakhouse.ledger.database_url import database_url
 from cloakhouse.settings import Settings
 
 
 def open_catalogue(settings: Settings) -> Catalogue:
     """Return the catalogue of the installation that `settings` describe.
 
-    Raises NotFound when there is no control database; none is made. Raises ConfigurationError,
-    MissingDependency, IntegrityError and StorageError as `explained`.
+    Raises NotFound when there is no control database; none is made. Raises ConfigurationError for a URL that can't be
+    used, MissingDependency without its driver, IntegrityError and StorageError as `explained`.
     """
     with explained(settings):
-        if not _is_there(sa.make_url(settings.database)):
+        if not _is_there(database_url(settings.database)):
             raise NotFound(
                 where=str(settings.home),
                 expected="a control database: the folder of an installation that has run",
@@ -48,17 +42,11 @@ def open_catalogue(settings: Settings) -> Catalogue:
 def explained(settings: Settings) -> Iterator[None]:
     """Turn what the database library raises during the block into errors for people.
 
-    Raises ConfigurationError (no such kind of URL), MissingDependency (no driver), StorageError (unreachable,
-    locked, refused) and IntegrityError (no database, or a damaged one). None of them repeats the URL, which may
-    hold a password.
+    Raises StorageError (unreachable, locked, refused) and IntegrityError (no database, or a damaged one). None of them
+    repeats the URL, which may hold a password.
     """
     try:
         yield
-    except exc.ArgumentError as fault:
-        raise _fault(ConfigurationError, "a SQLAlchemy URL", fault, "correct CLOAKHOUSE_DATABASE") from None
-    except ModuleNotFoundError as fault:
-        remedy = f"install the package `{fault.name}`"
-        raise _fault(MissingDependency, "the driver of the database", fault, remedy) from None
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as fault:
         remedy = "check that the database runs and that CLOAKHOUSE_DATABASE names it, then try again"
         raise _fault(StorageError, "a control database that answers", fault, remedy) from None

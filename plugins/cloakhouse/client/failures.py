@@ -17,12 +17,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from typing import Any
 
 import click
 
 from cloakhouse.client.show import note
-from cloakhouse.errors import CloakhouseError, MissingDependency
+from cloakhouse.errors import CloakhouseError, MissingDependency, StorageError
 
 DEBUG = "CLOAKHOUSE_DEBUG"
 OUTPUT = "cloakhouse.output"
@@ -51,12 +52,37 @@ class CarefulGroup(click.Group):
                 missing = _missing(fault)
                 _tell(missing, ctx)
                 raise click.exceptions.Exit(missing.exit_code) from None
+            if isinstance(fault, OSError) and fault.errno:
+                refused = _refused(fault.errno)
+                _tell(refused, ctx)
+                _let_go_of_output()
+                raise click.exceptions.Exit(refused.exit_code) from None
             note(f"internal error: {type(fault).__name__} (set {DEBUG}=1 for the traceback; it may show values)")
             raise click.exceptions.Exit(1) from None
 
 
 def _tell(error: CloakhouseError, ctx: click.Context) -> None:
     note(json.dumps(error.as_dict(), indent=2) if ctx.meta.get(OUTPUT) == "json" else error.explain())
+
+
+def _refused(number: int) -> StorageError:
+    """Return what no stage explained: what the system refused, without the path, which may be somebody's name."""
+    return StorageError(
+        where="this command",
+        expected="files, folders and streams that can be read and written",
+        found=f"the system refused ({errno.errorcode.get(number, number)})",
+        not_done="the command was not run to its end",
+        remedy="look at CLOAKHOUSE_HOME, TMPDIR and where the answer goes: is it there, is it yours, is there room?",
+        code="refused",
+    )
+
+
+def _let_go_of_output() -> None:
+    """Where standard output takes nothing more, have Python not try again as it ends: that would be told as well."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _missing(fault: ModuleNotFoundError) -> MissingDependency:

@@ -18,13 +18,14 @@ from cloakhouse.console.data_rights import Choices, choices
 from cloakhouse.console.kept import Kept
 from cloakhouse.contracts.model import Contract
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import ConfigurationError, NotFound, StorageError
+from cloakhouse.errors import NotFound, StorageError
 from cloakhouse.lake.coverage import Coverage, coverage
 from cloakhouse.lake.releases import Release
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.consents import ConsentRegister
 from cloakhouse.ledger.database import open_database
+from cloakhouse.ledger.database_url import database_url
 from cloakhouse.ledger.version_model import DatasetVersion
 from cloakhouse.settings import Settings
 from cloakhouse.stages.access_review import Review, review
@@ -138,18 +139,11 @@ def now() -> dt.datetime:
 
 
 def _identity(url: str) -> object:
-    """Return what tells one control database from another in its place. Raises NotFound where a SQLite file is not."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(
-            where=_DATABASE,
-            expected="a SQLAlchemy URL",
-            found="another text",
-            not_done="nothing was read",
-            remedy="correct CLOAKHOUSE_DATABASE",
-            code="database",
-        ) from None
+    """Return what tells one control database from another in its place.
+
+    Raises NotFound where a SQLite file is not, ConfigurationError for a URL that can't be used.
+    """
+    parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
         return url
     try:
@@ -170,7 +164,7 @@ def _identity(url: str) -> object:
 
 def _check_free(url: str) -> None:
     """Return unless a SQLite file is locked: opening it would wait longer than a page may. Raises StorageError."""
-    parsed = sa.make_url(url)
+    parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
         return
     try:

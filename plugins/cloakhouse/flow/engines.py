@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cloakhouse.errors import ConfigurationError
-from cloakhouse.flow.lookup import Found, lookup
+from cloakhouse.flow.lookup import Found, lookup, other_form
 from cloakhouse.ledger.database_url import database_url
 from cloakhouse.settings import Settings, absolute_keys
 
@@ -64,7 +64,7 @@ def value_of(connection: Found) -> str:
     uri, rest = connection.extra.get("uri"), set(connection.extra) - {"uri"}
     own = (connection.host, connection.port, connection.login, connection.schema, connection.password)
     if not isinstance(uri, str) or not uri or rest or any(own):
-        raise _unreadable(connection.id, "an extra with uri, a text, and nothing else")
+        raise other_form(connection.id, "an extra with uri, a text, and nothing else")
     if connection.id == CONTROL:
         database_url(uri)
     return absolute_keys(uri) if connection.id == KEYS else uri
@@ -74,7 +74,7 @@ def _url(connection: Found) -> str:
     """Return the URL of a connection of the type `postgres`; its extra holds parameters of libpq."""
     texts = all(isinstance(value, str | int) for value in connection.extra.values())
     if connection.kind not in POSTGRES or not connection.schema or not texts:
-        raise _unreadable(
+        raise other_form(
             connection.id, "type postgres or generic, schema (the database's name), extra of texts; or extra uri"
         )
     url = sa.URL.create(
@@ -102,16 +102,5 @@ def _disagree(name: str, variable: str) -> ConfigurationError:
         found="two that differ",
         not_done="nothing was read or written",
         remedy=f"unset {variable} where Airflow runs, or delete the connection; see docs/engines.md",
-        code="engines",
-    )
-
-
-def _unreadable(name: str, expected: str) -> ConfigurationError:
-    return ConfigurationError(
-        where=f"Airflow's connection {name}",
-        expected=expected,
-        found="other fields, or a field missing",
-        not_done="nothing was read or written",
-        remedy=f"correct it: airflow connections delete {name}, then add it as docs/engines.md shows",
         code="engines",
     )

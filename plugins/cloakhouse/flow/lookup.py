@@ -71,6 +71,20 @@ def found_of(connection_id: str, connection: Any) -> Found | None:
     )
 
 
+def other_form(
+    connection_id: str, expected: str, found: str = "other fields, or a field missing"
+) -> ConfigurationError:
+    """Return the refusal of a connection that Airflow has, but not in the form that the platform reads."""
+    return ConfigurationError(
+        where=f"Airflow's connection {connection_id}",
+        expected=expected,
+        found=found,
+        not_done="nothing was read or written",
+        remedy=f"correct it: airflow connections delete {connection_id}, then add it as docs/engines.md shows",
+        code="engines",
+    )
+
+
 def _asked(connection_id: str) -> Found | None:
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
@@ -119,14 +133,7 @@ def _extra(connection_id: str, text: Any) -> Mapping[str, Any]:
     except ValueError:
         extra = None
     if not isinstance(extra, dict):
-        raise ConfigurationError(
-            where=f"Airflow's connection {connection_id}",
-            expected="a JSON object as its extra",
-            found="another text",
-            not_done="nothing was read or written",
-            remedy=f"correct it: airflow connections delete {connection_id}, then add it again (docs/engines.md)",
-            code="engines",
-        )
+        raise other_form(connection_id, "a JSON object as its extra", "another text")
     return extra
 
 

@@ -2,6 +2,9 @@
 
 Which operations are counted is a closed list: those about single persons (erasures, consents, holds, copies for
 persons, detokenization, links) are not among them.
+
+Validations that went wrong are told of from 0 on: Prometheus' `increase` doesn't see the first of a series that begins
+at 1.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Collection, Iterator
 import sqlalchemy as sa
 
 from cloakhouse.ledger import database as db
-from cloakhouse.ledger.audit_event import ALLOWED, Action, decode
+from cloakhouse.ledger.audit_event import ALLOWED, FAILED, REFUSED, Action, decode
 from cloakhouse.stages.metrics_model import Sample, whole_thousands
 
 OTHER = "other"  # a dataset that no contract is about any more
@@ -80,7 +83,7 @@ class LogTotals:
         self._next = end
 
     def _samples(self, datasets: Collection[str]) -> Iterator[Sample]:
-        events: Counter[tuple[str, str, str]] = Counter()
+        events = Counter({(_word(Action.VALIDATE), name, bad): 0 for name in datasets for bad in (FAILED, REFUSED)})
         for (action, dataset, decision), count in self._events.items():
             events[_word(action), _known(dataset, datasets), decision] += count
         rows: Counter[tuple[str, str]] = Counter()

@@ -27,7 +27,6 @@ from cloakhouse.errors import (
     ConfigurationError,
     IntegrityError,
     KeyServiceError,
-    MissingDependency,
     NotFound,
     StorageError,
     VersionGone,
@@ -82,7 +81,7 @@ def test_a_file_that_is_no_database_is_an_integrity_error(tmp_path: Path) -> Non
     [
         ("no url", ConfigurationError),
         ("nosuch://host/db", ConfigurationError),
-        ("oracle+oracledb://user:secret@host/db", MissingDependency),
+        ("oracle+oracledb://user:secret@host/db", ConfigurationError),
     ],
 )
 def test_a_database_setting_that_fails_is_explained_without_its_password(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -425,6 +426,60 @@ def test_help_and_version(cloakhouse: Cloakhouse) -> None:
     for command in cli.commands:
         assert cloakhouse(command, "-h").exit_code == 0
     assert cloakhouse("--version").stdout == "cloakhouse, version 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("garbage", "another text"),
+        ("mysql://u:geheim@db.example/x", "another kind of database"),
+        ("postgresql://u:geheim@127.0.0.1:no-port/x", "another text"),
+    ],
+)
+def test_a_database_url_that_is_none_is_told_without_it(cloakhouse: Cloakhouse, url: str, found: str) -> None:
+    for command in (("datasets",), ("audit", "list"), ("metrics", "show")):
+        result = cloakhouse(*command, CLOAKHOUSE_DATABASE=url)
+        if command[0] == "metrics":  # tells of each part whether it is there
+            assert 'cloakhouse_part_up{part="log"} 0.0' in result.stdout
+        else:
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert "configuration.database" in result.stderr
+            assert found in result.stderr
+        assert "geheim" not in result.output
+
+
+def test_what_the_system_refuses_is_told_by_its_code(cloakhouse: Cloakhouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", "/home/jane.doe")
+
+    monkeypatch.setattr("cloakhouse.client.api.connect", fail)
+    result = cloakhouse("datasets")
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "storage.refused" in result.stderr
+    assert "ENOTDIR" in result.stderr
+    assert "jane" not in result.stderr
+
+
+def test_an_answer_that_nobody_can_take_is_told_once(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [PROGRAM, "contracts"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    assert done.returncode == 6
+    assert "ENOSPC" in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_stream_that_was_closed_is_no_file_of_ours(tmp_path: Path) -> None:
+    """The numbers of closed streams would go to the next files, and a program that is started would print into them."""
+    command = f"exec '{PROGRAM}' metrics show <&- >&- 2>&-"
+    environment = {**os.environ, "CLOAKHOUSE_HOME": str(tmp_path / "none")}
+    done = subprocess.run(["sh", "-c", command], env=environment, timeout=120, check=False)
+    assert done.returncode == 5  # not found, and no fault
+    code = "import os\nfrom cloakhouse.client import cli\ncli._fill_standard_streams()\n"
+    code += f"print('x', flush=True)\nn = os.open({str(tmp_path / 'f')!r}, os.O_CREAT | os.O_WRONLY)\nassert n > 2, n"
+    done = subprocess.run(["sh", "-c", f"exec '{sys.executable}' -c \"{code}\" >&- 2>&-"], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, OSError, MemoryError, AssertionError])

@@ -22,7 +22,7 @@ INFRA = Path(__file__).parents[3] / "infra"
 OF_PROMETHEUS = {"up"}
 WORDS = {  # of PromQL: https://prometheus.io/docs/prometheus/latest/querying/
     *("sum", "count", "max", "min", "rate", "increase", "time", "vector", "min_over_time", "label_values"),
-    *("by", "on", "or", "and"),
+    *("by", "on", "or", "and", "unless"),
 }
 TARGETS = {"instance", "job"}  # labels that Prometheus adds
 VALUES = {
@@ -78,6 +78,20 @@ def test_a_name_that_is_not_exposed_is_found() -> None:
     assert names('sum by (dataset) (rate(cloakhouse_rows{instance="x"}[5m])) / up') == {"cloakhouse_rows", "up"}
 
 
+def test_no_panel_shows_a_number_where_nothing_is_known() -> None:
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            assert names(target["expr"])
+            assert "vector(" not in target["expr"]  # it is there, too, when nobody answers
+
+
+def test_what_is_old_or_never_was_is_told_by_a_rule() -> None:
+    told = " ".join(rule["expr"] for rule in rules())
+    for moment in ("collected", "checkpoint", "log_verified", "coverage"):
+        assert f"time() - cloakhouse_{moment}_timestamp_seconds" in told
+    assert "unless on (instance) cloakhouse_checkpoint_timestamp_seconds" in told
+
+
 def test_the_dashboard_has_the_form_of_grafana() -> None:
     model = dashboard()
     assert model.keys() >= {"uid", "title", "schemaVersion", "panels", "templating", "time", "tags", "version"}
@@ -107,8 +121,8 @@ def test_every_metric_but_few_is_on_the_dashboard_or_in_a_rule() -> None:
     named = {name for expression, _ in expressions() for name in names(expression)}
     left = {name.removeprefix("cloakhouse_") for name in FAMILIES.keys() - named}
     assert left <= {
-        *("collected_timestamp_seconds", "partition_timestamp_seconds", "unvalidated_partitions", "budget_epsilon"),
-        *("log_verified_timestamp_seconds", "coverage_timestamp_seconds", "siem_receivers", "log_entries"),
+        *("partition_timestamp_seconds", "unvalidated_partitions", "budget_epsilon"),
+        *("siem_receivers", "log_entries"),
     }
 
 
