@@ -13,7 +13,9 @@ from cloakhouse.client.options import output_option
 from cloakhouse.client.show import Heading
 
 if TYPE_CHECKING:
+    from cloakhouse.settings import Settings
     from cloakhouse.stages.access_apply import Applied
+    from cloakhouse.stages.access_plan import Plan
     from cloakhouse.stages.access_review import Opening, Review
 
 REFUSED = 3
@@ -63,26 +65,28 @@ def check(output: str) -> None:
 
 @access.command()
 @click.option("--strict", is_flag=True, help="Also revoke grants that aren't about reading, such as detokenization.")
+@click.option("--grants", "half", flag_value="grants", help="Only change grants: for whoever administers keys.")
+@click.option("--shares", "half", flag_value="shares", help="Only renew and share dataset keys: for the platform.")
 @why_option
 @dry_run_option
 @output_option
-def apply(strict: bool, reason: str, dry_run: bool, output: str) -> None:
+def apply(strict: bool, half: str | None, reason: str, dry_run: bool, output: str) -> None:
     """Make the grants at the key service equal to the policy.
 
     What no rule gives any more is revoked, what is missing is granted, and dataset keys are shared with the roles
     that may read some datasets of a zone. Publication and rotation share what is new by themselves.
-    """
-    from cloakhouse.stages import access_apply
 
+    Where nobody may both change grants and use keys, as with Terraform's roles at AWS, whoever administers keys runs it
+    with --grants, then the platform with --shares. Each tells what is left to the other.
+    """
+    if half == "shares" and strict:
+        raise click.UsageError("--strict is about grants: use it with --grants")
     settings = installation()
-    if dry_run:
-        applied = access_apply.planned(settings, strict=strict)
-    else:
-        applied = access_apply.apply(settings, strict=strict, reason=reason)
+    applied = _applied(settings, half, strict, reason, dry_run)
     if output == "json":
         show.write_json({**applied.as_dict(), "dry_run": dry_run})
     else:
-        _tell_applied(applied, dry_run)
+        _tell_applied(applied, dry_run, half)
     if applied.refused:
         raise applied.refused[0][1]
 
@@ -111,7 +115,21 @@ def review(unused_days: int, checking: bool, output: str) -> None:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _tell_applied(applied: Applied, dry_run: bool) -> None:
+def _applied(settings: Settings, half: str | None, strict: bool, reason: str, dry_run: bool) -> Applied:
+    from cloakhouse.stages import access_apply, access_halves
+
+    if half is not None and dry_run:
+        return access_halves.planned_half(settings, access_halves.Half(half), strict=strict)
+    if half == "grants":
+        return access_halves.apply_grants(settings, strict=strict, reason=reason)
+    if half == "shares":
+        return access_halves.apply_shares(settings, reason=reason)
+    if dry_run:
+        return access_apply.planned(settings, strict=strict)
+    return access_apply.apply(settings, strict=strict, reason=reason)
+
+
+def _tell_applied(applied: Applied, dry_run: bool, half: str | None) -> None:
     facts = applied.as_dict()
     rows = [
         {"change": name, "who": g["principal"], "what": g["key"], "purpose": g["purpose"]}
@@ -125,16 +143,29 @@ def _tell_applied(applied: Applied, dry_run: bool) -> None:
     ]
     if rows:
         show.write_table(CHANGES, rows)
+    what = "the shares" if half == "shares" else "the grants"
     if dry_run:
-        say("this would be done" if rows else "nothing would be done: the grants are as the policy says")
+        say("this would be done" if rows else f"nothing would be done: {what} are as the policy says")
     elif not applied.refused:
-        say("the grants are as the policy says" + ("" if rows else ": nothing was to be done"))
+        say(f"{what} are as the policy says" + ("" if rows else ": nothing was to be done"))
     if applied.resumed:
         say("withdrawals of an earlier call " + ("wait to be finished" if dry_run else "were finished"))
     for grant in applied.done.outside:
         say(f"outside of the policy: {grant.name} to {grant.principal} for {grant.purpose}")
-    for what, problem in applied.refused:
-        say(f"refused ({problem.code}): {what}")
+    for refused, problem in applied.refused:
+        say(f"refused ({problem.code}): {refused}")
+    _tell_left(applied.left, half)
+
+
+def _tell_left(left: Plan, half: str | None) -> None:
+    """Say what the other half has to do; of the platform's always, since its shares can't be seen from another home."""
+    if half == "grants":
+        say("left to the platform: `cloakhouse access apply --shares` renews what was withdrawn, and shares keys")
+    if half == "shares" and (left.grant or left.revoke):
+        say("left to whoever administers keys: `cloakhouse access apply --grants`")
+        for word, grants in (("withdraw", left.revoke), ("grant", left.grant)):
+            for grant in grants:
+                say(f"  {word} {grant.name} to {grant.principal} for {grant.purpose}")
 
 
 def _tell_review(found: Review) -> None:

@@ -37,6 +37,9 @@ class Plan:
         return not (self.grant or self.revoke or self.share or self.unshare)
 
 
+NOTHING = Plan((), (), (), (), ())
+
+
 def wanted_grants(policy: AccessPolicy) -> dict[Grant, set[str]]:
     """Return each grant that the policy gives, and the roles that it is there for."""
     wanted: dict[Grant, set[str]] = {}

@@ -15,7 +15,7 @@ from cloakhouse.keys.shares import Shares
 from cloakhouse.ledger.access_uses import AccessUses
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.settings import Settings
-from cloakhouse.stages.access_apply import unfinished
+from cloakhouse.stages.access_notes import unfinished
 from cloakhouse.stages.access_plan import Plan, is_for_reading, plan_of, wanted_grants
 
 UNUSED_DAYS = 90

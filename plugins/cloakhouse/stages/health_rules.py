@@ -12,12 +12,13 @@ from cloakhouse.keys.shares import Shares
 from cloakhouse.ledger.audited_keys import open_ring
 from cloakhouse.ledger.standing import CURRENT, EMPTY, standing
 from cloakhouse.settings import Settings
-from cloakhouse.stages.access_apply import unfinished
+from cloakhouse.stages.access_notes import unfinished, withdrawn
 from cloakhouse.stages.access_plan import is_for_reading, plan_of
 from cloakhouse.stages.health_model import Check, Found, fine, note, wrong
 from cloakhouse.stages.key_status import key_status
 from cloakhouse.stages.retention_plan import undeclared
 
+FOLLOW = "renew them with `cloakhouse access apply --shares`"
 APPLY = "look with `cloakhouse access apply --dry-run`, then apply it"
 
 
@@ -41,6 +42,8 @@ def access(settings: Settings, _now: dt.datetime) -> Found:
     policy, ring, shares = load_policy(settings.policy), open_ring(settings), Shares(settings.key_shares)
     if unfinished(settings):
         return wrong("withdrawals that a killed `access apply` left", "go on with `cloakhouse access apply`")
+    if gone := withdrawn(settings, ring.service.grants()):
+        return wrong(f"{len(gone)} grants withdrawn, whose dataset keys are as before", FOLLOW)
     plan, held = plan_of(policy, ring, shares), [g for g in ring.service.grants() if is_for_reading(g)]
     to_give, to_take = len(plan.grant) + len(plan.share), len(plan.revoke) + len(plan.unshare)
     if to_take:

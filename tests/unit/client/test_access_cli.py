@@ -118,6 +118,28 @@ def test_apply_is_the_administrator_s(access: Run, house: AccessHouse) -> None:
     assert "access.key" in refused.stderr
 
 
+def test_apply_in_halves(access: Run, house: AccessHouse) -> None:
+    dry = answer(access("apply", "--grants", "--dry-run", "--output", "json"))
+    assert (len(dry["granted"]), dry["shared"], len(dry["left"]["shared"])) == (7, [], 5)
+    early = access("apply", "--shares", "--dry-run")
+    assert "left to whoever administers keys: `cloakhouse access apply --grants`" in early.stderr
+    assert "grant synthetic/plain to mia for training" in early.stderr
+    granted = access("apply", "--grants")
+    assert (granted.exit_code, "shared" in granted.stdout) == (0, False)
+    assert "left to the platform: `cloakhouse access apply --shares`" in granted.stderr
+    shared = access("apply", "--shares")
+    assert (shared.exit_code, "granted" in shared.stdout) == (0, False)
+    assert "the shares are as the policy says" in shared.stderr
+    assert "left to" not in shared.stderr
+    assert "nothing was to be done" in access("apply", "--shares").stderr
+    house.edit(("  dan: {roles: [desk-staff]}\n", ""))
+    refused = access("apply", "--shares")
+    assert refused.exit_code == 3
+    assert "withdraw access/desk_staff to dan for service desk" in refused.stderr
+    assert "--grants" in access("apply", "--shares", "--strict").stderr
+    assert access("apply", "--shares", "--strict").exit_code == 2
+
+
 def test_review(access: Run, house: AccessHouse) -> None:
     assert access("apply").exit_code == 0
     found = answer(access("review", "--output", "json"))

@@ -28,7 +28,8 @@ from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.settings import Settings
 from cloakhouse.stages import access_apply
-from cloakhouse.stages.access_apply import apply, planned, unfinished
+from cloakhouse.stages.access_apply import apply, planned
+from cloakhouse.stages.access_notes import unfinished
 from cloakhouse.stages.access_plan import is_for_reading
 from cloakhouse.stages.reading_access import reading_ring
 

@@ -126,6 +126,11 @@ def test_access_policy(house: House) -> None:
     (house.settings.home / "access-changes.json").write_text("{}")
     assert look(house.settings, "access policy") is State.WRONG
     (house.settings.home / "access-changes.json").unlink()
+    seen = house.settings.home / "access-grants.json"
+    seen.write_text('{"format": 1, "grants": [["ann", "synthetic/plain", "reporting"]]}')
+    assert look(house.settings, "access policy") is State.WRONG
+    seen.write_text('{"format": 1, "grants": []}')
+    assert look(house.settings, "access policy") in (State.OK, State.NOTE)
     service = service_of(house.settings)
     service.enrol("somebody", identity=house.settings.home / "somebody.txt")  # type: ignore[attr-defined]
     service.grant(Grant("somebody", KeyName("protected/direct"), "analytics"))
