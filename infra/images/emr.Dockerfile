@@ -1,6 +1,8 @@
 # Image for an application of EMR Serverless: AWS's own Spark of that release, with the platform beside it. Apart from
 # `Dockerfile`, whose builds must not need a digest of AWS's registry. infra/images/README.md tells how it is built.
 #
+#checkov:skip=CKV_DOCKER_2:EMR Serverless starts its own entry in it and watches its workers itself
+#
 # No build argument has a default. The release must have Spark of the major line 4, as emr-spark-8.0.0 has.
 
 ARG EMR_DIGEST
@@ -14,7 +16,7 @@ LABEL org.opencontainers.image.title="Cloakhouse on EMR Serverless" \
       org.opencontainers.image.description="Spark drivers and workers of the privacy data platform" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# hadolint ignore=DL3002
+# hadolint ignore=DL3002,DL3066
 USER root
 SHELL ["/bin/bash", "-o", "errexit", "-o", "nounset", "-o", "pipefail", "-c"]
 # Packages of one release of Amazon Linux: the same ones in every build.
@@ -33,5 +35,7 @@ COPY infra/spark /opt/cloakhouse/infra/spark
 WORKDIR /build
 RUN SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:?}" /opt/venv/bin/pip install --no-cache-dir --no-deps --no-index \
       --no-build-isolation /opt/cloakhouse
+# The user of AWS's image, by the name that the service asks for.
+# hadolint ignore=DL3066
 USER hadoop:hadoop
 WORKDIR /home/hadoop
