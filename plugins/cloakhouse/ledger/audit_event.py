@@ -77,7 +77,8 @@ class Action(StrEnum):
     HOLD_SUBJECT = "hold subject"
     LIFT_SUBJECT_HOLD = "lift subject hold"
     EXPORT_SUBJECT = "export subject"
-    BACK_UP = "back up"  # the installation
+    BACK_UP = "back up"  # the installation: begun
+    FINISH_BACKUP = "finish backup"  # from then on there is one
     RESTORE = "restore"  # from a backup
     SETTLE = "settle restore"  # what was not known when it was restored
 

@@ -112,6 +112,7 @@ MAPPINGS: dict[Action, Mapping] = {
     Action.LIFT_SUBJECT_HOLD: _entity(3, "Update", "erasure"),
     Action.EXPORT_SUBJECT: _data(1, "Read", "subject"),
     Action.BACK_UP: _data(1, "Read", "installation"),
+    Action.FINISH_BACKUP: _data(1, "Read", "installation"),
     Action.RESTORE: _data(5, "Write", "installation"),
     Action.SETTLE: _data(2, "Update", "installation"),
 }

@@ -3,7 +3,7 @@
     backups/<name>.json                                   the manifest: a DSSE envelope (`cloakhouse.lake.dsse`)
     objects/<recipient>/<2 hex>/<SHA-256 of the content>.age   a file of lake or keys, sealed; shared by backups
     databases/<name>.age                                  the control database as lines (`backup_database`), sealed
-    unfinished.json                                       of a backup that is being made: what is sealed already
+    unfinished/<name>-<number>.json                       notes of a backup that is being made (`backup_notes`)
 
 Everything but the manifests is an age file (https://age-encryption.org/v1) for one recipient, `<recipient>` being the
 first 16 hex of the SHA-256 of its text. The payload of a manifest is canonical JSON (sorted keys, no spaces, ASCII) of
@@ -31,7 +31,7 @@ from cloakhouse.settings import Settings
 
 FORMAT = 1
 PAYLOAD_TYPE = "application/vnd.cloakhouse.backup+json"
-FOLDER, UNFINISHED, DATABASE = "backups", "unfinished.json", "database/control.jsonl"
+FOLDER, UNFINISHED, DATABASE = "backups", "unfinished", "database/control.jsonl"
 FULL, RIGHTS = "full", "rights"
 LIMIT = 1 << 30  # bytes of a manifest
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -100,7 +100,13 @@ class Backup:
     def summary(self) -> dict[str, Any]:
         """Return what is told of it, without its files, JSON-ready."""
         told = {name: value for name, value in self.as_dict().items() if name not in ("files", "reserved", "counts")}
-        return {**told, **self.counts, "files": len(self.files), "bytes": sum(one.bytes for one in self.files)}
+        sizes = {"files": len(self.files), "bytes": sum(one.bytes for one in self.files)}
+        return {**told, **self.counts, **sizes, "digest": self.digest}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the manifest's payload: by it the audit log tells which backup was made or restored."""
+        return hashlib.sha256(_canonical(self.as_dict())).hexdigest()
 
     def file(self, path: str) -> SealedFile:
         """Return the file at `path`. Raises IntegrityError."""

@@ -1,8 +1,8 @@
 """Putting files on a shelf, sealed, and reading them back: every byte is digested on its way.
 
-What was sealed is noted, signed, in `unfinished.json` every `NOTED_EVERY` bytes, so that a backup that was killed goes
-on where it stood: what the note or a finished backup lists, and lies there in its size, is not sealed again. An object
-that nobody has signed for is sealed anew, whatever its name says.
+What was sealed is noted, signed (`backup_notes`), so that a backup that was killed goes on where it stood: what a note
+or a finished backup lists, and lies there in its size, is not sealed again. An object that nobody has signed for is
+sealed anew, whatever its name says.
 """
 
 from __future__ import annotations
@@ -15,24 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.files import new_file, storage_error
 from cloakhouse.keys.recipients import open_stream, seal_stream
-from cloakhouse.keys.signing import SigningKey
 from cloakhouse.lake.store.protocol import ObjectStore
-from cloakhouse.stages.backup_manifest import (
-    LIMIT,
-    UNFINISHED,
-    Backup,
-    SealedFile,
-    broken,
-    decode,
-    encode,
-    recipient_id,
-)
+from cloakhouse.stages.backup_manifest import Backup, SealedFile, broken, recipient_id
+from cloakhouse.stages.backup_notes import Notes
 
 BLOCK = 1 << 20  # bytes
-NOTED_EVERY = 256 << 20  # bytes sealed between two notes
 RACY = dt.timedelta(seconds=5)  # a file written so shortly before a backup may have changed within its time stamp
 
 
@@ -64,35 +53,42 @@ class Digested:
 
 
 @dataclass
+class Known:
+    """What is sealed already for one recipient, as signed manifests and notes have it."""
+
+    recipient: str
+    sealed: dict[tuple[str, str], SealedFile] = field(default_factory=dict)  # by (SHA-256, object)
+    seen: dict[str, tuple[SealedFile, dt.datetime]] = field(default_factory=dict)  # by path, and when it was backed up
+
+    def remember(self, backup: Backup) -> None:
+        """Take what `backup` lists, where it is for the same recipient."""
+        if backup.recipient == recipient_id(self.recipient):
+            for one in backup.files:
+                self.add(one, dt.datetime.fromisoformat(backup.at))
+
+    def add(self, one: SealedFile, at: dt.datetime) -> None:
+        """Take `one`, which was as it says at `at`."""
+        self.sealed[one.sha256, one.object] = one
+        if one.modified:
+            self.seen[one.path] = one, at
+
+
+@dataclass
 class Sealing:
     """Seals files for one backup, and remembers what is sealed."""
 
     shelf: ObjectStore
-    signer: SigningKey
-    recipient: str
-    begun: Backup
-    known: dict[tuple[str, str], SealedFile] = field(default_factory=dict)  # by (SHA-256, object)
-    seen: dict[str, tuple[SealedFile, dt.datetime]] = field(default_factory=dict)  # by path, and when it was backed up
-    made: list[SealedFile] = field(default_factory=list)
-    _since: int = 0
-
-    def remember(self, backup: Backup) -> None:
-        """Take what `backup` lists for sealed already, where it is for the same recipient."""
-        if backup.recipient != self.begun.recipient:
-            return
-        for one in backup.files:
-            self.known[one.sha256, one.object] = one
-            if one.modified:
-                self.seen[one.path] = one, dt.datetime.fromisoformat(backup.at)
+    known: Known
+    notes: Notes
 
     def resume(self) -> None:
-        """Take what an unfinished backup of this shelf noted; a note that isn't this installation's is left alone."""
-        with contextlib.suppress(FileNotFoundError, IntegrityError):
-            self.remember(decode(self.shelf.read(UNFINISHED, LIMIT), self.signer.public, UNFINISHED))
+        """Take what unfinished backups of this shelf noted. Raises StorageError."""
+        for backup in self.notes.read():
+            self.known.remember(backup)
 
     def unchanged(self, path: str, size: int, modified: dt.datetime) -> SealedFile | None:
         """Return the file as an earlier backup has it, when its size and time are the same still."""
-        found = self.seen.get(path)
+        found = self.known.seen.get(path)
         if found is None or (found[0].bytes, found[0].modified) != (size, modified.isoformat()):
             return None
         return found[0] if modified + RACY < found[1] and self._lies_there(found[0]) else None
@@ -104,23 +100,24 @@ class Sealing:
         for block in _blocks(source):
             digest.write(block)
         place = self._place(digest.sha256)
-        known = self.known.get((digest.sha256, place))
+        known = self.known.sealed.get((digest.sha256, place))
         if known is None or not self._lies_there(known):
             known = self.stream(path, _blocks(source), place)
         if known.sha256 != digest.sha256:
             raise broken(path, "a file that stays as it is while it is copied", "one that changed")
-        return self.keep(replace(known, path=path, modified=modified.isoformat()))
+        return self._noted(replace(known, path=path, modified=modified.isoformat()))
 
     def content(self, path: str, content: bytes) -> SealedFile:
         """Seal `content` as `path`. Raises StorageError."""
-        place = self._place(hashlib.sha256(content).hexdigest())
-        known = self.known.get((hashlib.sha256(content).hexdigest(), place))
+        digest = hashlib.sha256(content).hexdigest()
+        place = self._place(digest)
+        known = self.known.sealed.get((digest, place))
         if known is None or not self._lies_there(known):
             known = self.stream(path, iter([content]), place)
-        return self.keep(replace(known, path=path, modified=""))
+        return self._noted(replace(known, path=path, modified=""))
 
     def stream(self, path: str, pieces: Iterator[bytes], place: str) -> SealedFile:
-        """Seal `pieces` at `place` of the shelf, as `path`; it is not kept yet. Raises StorageError."""
+        """Seal `pieces` at `place` of the shelf, as `path`; it is not noted yet. Raises StorageError."""
         plain = Digested()
 
         def passing() -> Iterator[bytes]:
@@ -130,24 +127,18 @@ class Sealing:
 
         with self.shelf.staged(place) as target, new_file(target) as stream:
             sealed = Digested(stream)
-            seal_stream(passing(), sealed, self.recipient)  # type: ignore[arg-type]  # all that it asks is write, flush
+            seal_stream(passing(), sealed, self.known.recipient)  # type: ignore[arg-type]  # all that it asks is write, flush
         made = SealedFile(path, plain.bytes, plain.sha256, place, sealed.bytes, sealed.sha256)
-        self.known[made.sha256, place] = made
-        self._since += made.sealed_bytes
+        self.known.sealed[made.sha256, place] = made
         return made
 
-    def keep(self, one: SealedFile) -> SealedFile:
-        """Take `one` into this backup; now and then that is noted on the shelf. Raises StorageError."""
-        self.made.append(one)
-        if self._since >= NOTED_EVERY:
-            self._since = 0
-            text = encode(replace(self.begun, files=tuple(self.made)), self.signer)
-            with self.shelf.staged(UNFINISHED) as target, new_file(target) as stream:
-                stream.write(text)
+    def _noted(self, one: SealedFile) -> SealedFile:
+        self.known.add(one, dt.datetime.fromisoformat(self.notes.begun.at))
+        self.notes.add(one)
         return one
 
     def _place(self, sha256: str) -> str:
-        return f"objects/{recipient_id(self.recipient)}/{sha256[:2]}/{sha256}.age"
+        return f"objects/{recipient_id(self.known.recipient)}/{sha256[:2]}/{sha256}.age"
 
     def _lies_there(self, one: SealedFile) -> bool:
         found = self.shelf.stat(one.object)

@@ -31,7 +31,7 @@ NIGHT = dt.timedelta(hours=26)  # what is done every night is late after it
 BACKLOG = 10_000  # entries
 DEADLINE, SOON = dt.timedelta(days=30), dt.timedelta(days=7)  # GDPR Art. 12(3): within one month of receipt
 BACKUP_AGE = dt.timedelta(days=7)
-RIGHTS_ONLY, MOST_BACKUPS = "rights", 1_000  # backups that are looked at, newest first
+RIGHTS_ONLY, MOST_BACKUPS = "rights", 2_000  # their entries that are looked at, newest first
 SIGN = "see the DAG keep_audit, or run `cloakhouse audit checkpoint`"
 
 
@@ -136,24 +136,22 @@ def receivers(settings: Settings, _now: dt.datetime) -> Found:
 
 
 def backups(settings: Settings, now: dt.datetime) -> Found:
-    """Look in the log for the last backup with the lake in it that isn't recorded as failed."""
+    """Look in the log for the last backup with the lake in it that was finished, and for those begun after it."""
     log = db.audit_entry.c
-    made = sa.select(log.number, log.at, log.decision, log.content).where(log.action == Action.BACK_UP)
+    acts = log.action.in_((Action.BACK_UP, Action.FINISH_BACKUP))
+    wanted = sa.select(log.number, log.at, log.action, log.content).where(acts, log.decision == ALLOWED)
     with AuditLog(settings.database).engine.connect() as connection:
-        known = connection.execute(made.order_by(log.number.desc()).limit(MOST_BACKUPS)).all()
-    facts = {row.number: decode(bytes(row.content)).facts for row in known}
-    failed = {facts[row.number].get("entry") for row in known if row.decision != ALLOWED}
-    full = (
-        row.at
-        for row in known
-        if row.decision == ALLOWED and facts[row.number].get("kind") != RIGHTS_ONLY and row.number not in failed
-    )
-    last = next(full, None)
+        known = connection.execute(wanted.order_by(log.number.desc()).limit(MOST_BACKUPS)).all()
+    full = [row for row in known if decode(bytes(row.content)).facts.get("kind") != RIGHTS_ONLY]
+    last = next((row for row in full if row.action == Action.FINISH_BACKUP), None)
+    since = sum(row.action == Action.BACK_UP and (last is None or row.number > last.number) for row in full)
+    begun = f"; {since} begun since and not finished" if since else ""
     remedy = "make one with `cloakhouse backup`, and keep it elsewhere"
     if last is None:
-        return note("the log knows of none with the lake in it", remedy)
-    age = now - aware(last)
-    return wrong(f"the last is {_ago(age)} old", remedy) if age > BACKUP_AGE else fine(f"the last is {_ago(age)} old")
+        return note(f"the log knows of none with the lake in it that was finished{begun}", remedy)
+    age = now - aware(last.at)
+    text = f"the last is {_ago(age)} old{begun}"
+    return wrong(text, remedy) if age > BACKUP_AGE else fine(text)
 
 
 def _ago(age: dt.timedelta) -> str:
@@ -169,5 +167,5 @@ CHECKS = (
     Check("retention", "nothing past its day", retention, database=True),
     Check("erasures", "no request open for more than 30 days", erasures, database=True),
     Check("receivers", "no trouble, and at most 10,000 entries that wait", receivers, database=True),
-    Check("backups", "one of the last 7 days, with the lake in it and not recorded as failed", backups, database=True),
+    Check("backups", "one of the last 7 days, with the lake in it, recorded as finished", backups, database=True),
 )

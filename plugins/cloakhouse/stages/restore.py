@@ -13,19 +13,20 @@
 6. The home is closed (`restored`): no run is planned and no row is read until what can't be known here is settled.
 7. The restore is recorded in the restored log, and the folder becomes the home, in one step.
 
-Killed before step 7 there is no home; the next call begins again. Rows on a PostgreSQL are one transaction; where it
-had come to its end, that database is to be made anew, which step 2 says. Objects in a bucket are compared and kept.
+Killed before step 7 there is no home; the next call begins again. Rows of a database that isn't in the home are one
+transaction; where it had come to its end, that database is to be made anew, which step 2 says. Objects in a bucket are
+compared and kept. What fails after step 7 says that the home is there.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloakhouse.errors import ConfigurationError
-from cloakhouse.keys.files import fsync_folder, locked, storage_error
+from cloakhouse.keys.files import locked
 from cloakhouse.keys.signing import PublicKey
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.protocol import ObjectStore
@@ -39,6 +40,7 @@ from cloakhouse.stages.backup_manifest import Backup, SealedFile, chosen, each_b
 from cloakhouse.stages.backup_sealing import check_sealed
 from cloakhouse.stages.restore_checks import check_restored, roots_between
 from cloakhouse.stages.restore_files import check_empty, make_room, put_database, put_key, put_object
+from cloakhouse.stages.restore_place import become, beside_home
 from cloakhouse.stages.restore_rights import Brought, bring_in
 from cloakhouse.stages.restored import Closed, close
 
@@ -85,18 +87,18 @@ def restore(settings: Settings, source: Source, watch: Watch = lambda what, done
 
     Raises NotFound, IntegrityError (of the backup; `integrity.restored-old` for one that is older than an anchor),
     ConfigurationError (`configuration.not-empty`, `configuration.schema`), KeyServiceError, StorageError, StageError
-    (`stage.busy`: another restore into this home). No home stands then.
+    (`stage.busy`: another restore into this home). No home stands then, but for `storage.name`.
     """
     backup = chosen(source.shelf, source.trusted, source.name)  # 1
     rights = _later(source, backup)
+    _check_revisions(backup, rights)
     for number, one in enumerate(backup.files, start=1):
         check_sealed(source.shelf, one)
         watch("files verified", number, len(backup.files))
     for one in rights.files if rights is not None else ():
         check_sealed(source.shelf, one)
-    _check_revision(backup)
-    beside = settings.home.with_name(f".{settings.home.name}.restoring")
-    there = _moved(settings, beside)
+    there = beside_home(settings)
+    beside = there.home
     with locked(beside.with_suffix(".lock"), LOCK_WAIT_S, "another restore into this home"):
         make_room(settings.home, beside)  # 2
         try:
@@ -124,20 +126,15 @@ def _restored(
         between = roots_between(there, source.anchors, backup.log_size, rights.log_size)
         brought = bring_in(there, source.shelf, rights, source.identity, backup, between)
     closed = close(there, backup, rights, brought, lost)  # 6
-    facts: dict[str, str | int] = {"log_size": backup.log_size, "entries_lost": lost, **brought.counts}
+    facts: dict[str, str | int] = {"digest": backup.digest, "log_size": backup.log_size, "entries_lost": lost}
+    facts |= brought.counts
     if rights is not None:
         facts["rights"] = rights.name
     log = AuditLog(there.database)  # 7
     log.record(Event(OPERATOR, Action.RESTORE, backup.name, count=len(backup.files), reason=source.reason, facts=facts))
     emptied(log.engine)
     let_go()
-    try:
-        for folder in sorted({path.parent for path in there.home.rglob("*")}):
-            fsync_folder(folder)
-        there.home.rename(settings.home)
-        fsync_folder(settings.home.parent)
-    except OSError as fault:
-        raise storage_error(fault, settings.home, "no home was made") from None
+    become(there.home, settings.home)
     return Restored(backup, rights, brought, closed)
 
 
@@ -158,20 +155,25 @@ def _later(source: Source, backup: Backup) -> Backup | None:
     return newest
 
 
-def _check_revision(backup: Backup) -> None:
+def _check_revisions(backup: Backup, rights: Backup | None) -> None:
     if backup.revision != HEAD:
-        raise ConfigurationError(
-            where=f"backup {backup.name}",
-            expected=f"a control database of revision {HEAD}",
-            found=f"one of revision {backup.revision}, made by cloakhouse {backup.software}",
-            not_done="nothing was restored",
-            remedy="restore it with that version of cloakhouse, then upgrade (docs/upgrade.md)",
-            code="schema",
+        remedy = "restore it with that version of cloakhouse, then upgrade (docs/upgrade.md)"
+        raise _other_revision(f"backup {backup.name}", backup, remedy)
+    if rights is not None and rights.revision != HEAD:
+        raise _other_revision(
+            f"backup {rights.name}, whose rights would count",
+            rights,
+            "restore with that version of cloakhouse; or, to go back before it, move the manifests of later backups "
+            "away from the shelf: what they know of rights is then for you to settle",
         )
 
 
-def _moved(settings: Settings, beside: Path) -> Settings:
-    """Return the settings for the folder in which the home is made; what lies elsewhere lies there."""
-    moved = settings.with_home(beside)
-    database = moved.database if settings.database == f"sqlite:///{settings.home / 'control.db'}" else settings.database
-    return replace(moved, database=database, store=settings.store, cache=settings.cache)
+def _other_revision(where: str, backup: Backup, remedy: str) -> ConfigurationError:
+    return ConfigurationError(
+        where=where,
+        expected=f"a control database of revision {HEAD}",
+        found=f"one of revision {backup.revision}, made by cloakhouse {backup.software}",
+        not_done="nothing was restored",
+        remedy=remedy,
+        code="schema",
+    )

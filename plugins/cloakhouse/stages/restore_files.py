@@ -15,6 +15,7 @@ from cloakhouse.stages.backup_database import Loading, insert, is_empty, set_seq
 from cloakhouse.stages.backup_keys import is_key_file, mode_of
 from cloakhouse.stages.backup_manifest import DATABASE, Backup, SealedFile, broken
 from cloakhouse.stages.backup_sealing import Digested, opened
+from cloakhouse.stages.restore_place import sqlite_file
 
 
 def check_empty(there: Settings, backup: Backup) -> None:
@@ -22,7 +23,8 @@ def check_empty(there: Settings, backup: Backup) -> None:
 
     Raises ConfigurationError (`configuration.not-empty`), StorageError.
     """
-    if not there.database.startswith("sqlite"):
+    file = sqlite_file(there.database)
+    if file is None or (file.exists() and not file.is_relative_to(there.home)):
         with db.open_database(there.database).connect() as connection:
             if not is_empty(connection):
                 raise _taken("CLOAKHOUSE_DATABASE", "a database without rows", "make a new one")

@@ -71,7 +71,7 @@ def settle(settings: Settings, stated: Stated) -> Closed | None:
             closed = replace(closed, erased=done)
         closed = replace(closed, erasures_known=closed.erasures_known or stated.erasures)  # 2
         closed = replace(closed, consents_known=closed.consents_known or stated.consents or _fed(settings, closed))  # 3
-        if closed != before:
+        if closed != before or _is_open(closed):
             facts = {"erasures": int(stated.erasures), "consents": int(stated.consents), "open": int(_is_open(closed))}
             record(settings, event(settings, Action.SETTLE, closed.backup, reason=reason, facts=facts))
         if not _is_open(closed):

@@ -37,7 +37,8 @@ class Closed:
 
     Attributes:
         backup: its name.
-        at: when it was restored (ISO 8601, UTC).
+        at: when it was restored (ISO 8601, UTC), and no earlier than the backups it came from: what landed after it
+            is newer than they are, whatever this machine's clock says.
         known_to: how many entries of the log rights are known up to: those of the backup, or of a later one of rights.
         entries_lost: how many entries of the log are known to be lost.
         redo: erasures whose persons came back with the backup, by name.
@@ -76,8 +77,9 @@ class Closed:
 def close(settings: Settings, backup: Backup, rights: Backup | None, brought: Brought, lost: int) -> Closed:
     """Close the home of `settings`, and return how. Raises StorageError."""
     known_to = max(backup.log_size, rights.log_size if rights is not None else 0)
-    now = dt.datetime.now(dt.UTC).isoformat()
-    closed = Closed(backup.name, now, known_to, lost, tuple(sorted(brought.redo)), erased=not brought.redo)
+    made = [dt.datetime.fromisoformat(one.at) for one in (backup, rights) if one is not None]
+    at = max([dt.datetime.now(dt.UTC), *made]).isoformat()
+    closed = Closed(backup.name, at, known_to, lost, tuple(sorted(brought.redo)), erased=not brought.redo)
     write_closed(settings, closed)
     return closed
 

@@ -19,9 +19,10 @@ from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.audit_event import Action
 from cloakhouse.stages import backup as making
-from cloakhouse.stages import backup_sealing
+from cloakhouse.stages import backup_notes
 from cloakhouse.stages.backup_database import snapshot
 from cloakhouse.stages.backup_manifest import DATABASE, UNFINISHED, backups
+from cloakhouse.stages.backup_names import named
 from cloakhouse.stages.backup_verify import verify
 from cloakhouse.stages.signing import BACKUPS, trusted_key
 
@@ -68,6 +69,15 @@ def test_a_backup_holds_database_keys_and_lake(template: Shelved) -> None:
     assert actions(template) == [("back up", "allowed")]
 
 
+def test_that_a_backup_is_finished_is_recorded_with_its_digest(template: Shelved) -> None:
+    [backup] = backups(template.shelf, trusted(template))
+    [done] = [one for one in AuditLog(template.settings.database).events() if one.action == Action.FINISH_BACKUP]
+    assert (done.object, done.count, done.actor) == (backup.name, len(backup.files), "platform")
+    assert done.facts["digest"] == backup.digest == backup.summary()["digest"]
+    assert (done.facts["kind"], done.facts["log_size"]) == ("full", backup.log_size)
+    assert replace(backup, log_size=0).digest != backup.digest
+
+
 def test_what_opens_the_keystore_is_left_out_unless_it_is_asked_for(house: Shelved) -> None:
     backup = house.create(identities=False)
     assert not backup.identities
@@ -92,7 +102,7 @@ def test_verifying_opens_every_file_where_it_has_the_key(template: Shelved) -> N
     found = verify(template.shelf, trusted(template), found.backup.name, template.identity)
     assert found.opened == len(found.backup.files)
     counted = sum(map(len, rows(template.settings).values()))
-    assert found.rows == counted
+    assert found.rows == counted - 1  # that it was finished is recorded after it
 
 
 def test_another_key_opens_nothing_and_another_signer_is_refused(house: Shelved) -> None:
@@ -282,7 +292,7 @@ def test_killed_anywhere_there_is_a_whole_backup_or_none(template: Shelved, tmp_
         house.append(replace(moved(template, folder), place=str(folder / "second")))
 
     def work() -> None:
-        backup_sealing.NOTED_EVERY = 1
+        backup_notes.NOTED_FILES = 1
         house[-1].create()
 
     def check(finished: bool) -> None:
@@ -300,7 +310,7 @@ def test_killed_anywhere_there_is_a_whole_backup_or_none(template: Shelved, tmp_
 
 @pytest.mark.path
 def test_an_unfinished_backup_is_gone_on_with(house: Shelved, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup_sealing, "NOTED_EVERY", 1)
+    monkeypatch.setattr(backup_notes, "NOTED_FILES", 1)
     second = replace(house, place=str(house.folder / "second"))
     real = making.read_keys
 
@@ -340,6 +350,85 @@ def test_rows_of_every_table_come_back(house: Shelved) -> None:
 def test_names_sort_as_backups_were_made_also_within_a_second() -> None:
     begun = dt.datetime(2026, 11, 23, 4, 2, 35, tzinfo=dt.UTC)
     moments = [begun + dt.timedelta(microseconds=step) for step in (0, 1, 4_096, 999_999, 1_000_000)]
-    names = [making.named(at) for at in moments]
+    names = [named(at) for at in moments]
     assert names == sorted(names)
     assert {len(name) for name in names} == {len("20261123T040235Z-490a8fb6")}
+    for newest in (*names, "20991231T235959Z-ffffffff"):  # and where the clock was set back
+        later = named(begun, newest)
+        assert later > newest
+        assert len(later) == len(newest)
+
+
+def test_what_was_noted_grows_with_the_files_and_not_with_their_square(
+    house: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_notes, "NOTED_FILES", 5)
+    monkeypatch.setattr(backup_notes.Notes, "clear", lambda _notes: None)
+    store, noted = making.open_store(house.settings), []
+    for number, files_more in enumerate((100, 200)):
+        for extra in range(files_more):
+            store.create(f"evidence/extra-{number}-{extra}.json", f"{number}-{extra}".encode())
+        mine = replace(house, place=str(house.folder / f"shelf-{number}"))
+        backup = mine.create()
+        notes = [path.stat().st_size for path in files(mine, UNFINISHED)]
+        noted.append(sum(notes) / len(backup.files))  # bytes for each file
+        assert len(notes) >= (len(backup.files) - 1) // 5
+    assert noted[1] < 1.1 * noted[0]
+
+
+@pytest.mark.path
+def test_a_note_that_was_cut_short_costs_its_files_alone(house: Shelved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_notes, "NOTED_FILES", 3)
+    second = replace(house, place=str(house.folder / "second"))
+    with monkeypatch.context() as killed:
+        killed.setattr(making, "read_keys", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            second.create()
+    first, other, *_ = files(second, UNFINISHED)
+    first.write_bytes(first.read_bytes()[:-9])
+    other.write_bytes(b"")
+    before = {path: path.stat().st_mtime_ns for path in files(second, "objects")}
+    second.create()
+    again = [path for path, at in before.items() if path.stat().st_mtime_ns != at]
+    assert 0 < len(again) <= 6 + 2  # and those that waited for a note
+    assert files(second, UNFINISHED) == []
+    assert verify(second.shelf, trusted(second), "", second.identity).opened
+
+
+def test_a_backup_whose_notes_cannot_go_is_there_and_recorded(house: Shelved, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(_notes: object) -> None:
+        raise StorageError(where="shelf", expected="room", found="none", not_done="it", remedy="make room")
+
+    monkeypatch.setattr(backup_notes.Notes, "clear", kept)
+    with pytest.raises(StorageError):
+        house.create()
+    last = backups(house.shelf, trusted(house))[-1]
+    events = AuditLog(house.settings.database).events()
+    assert (events[-1].action, events[-1].object) == (Action.FINISH_BACKUP, last.name)
+    assert actions(house)[-1] == ("back up", "allowed")
+
+
+def test_lists_of_persons_for_a_job_and_stray_files_are_left_out(
+    house: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = house.settings.lake / "rights" / "sieves" / "customers"
+    lists.mkdir(parents=True)
+    (lists / "0123456789abcdef.parquet").write_bytes(b"persons")
+    (house.settings.lake / "evidence" / "a note (copy).txt").write_text("a person's")
+    disturbed(monkeypatch, lambda: [path.unlink(missing_ok=True) for path in lists.iterdir()])  # the job ends
+    backup = house.create()
+    assert not {one.path for one in backup.files if "sieves" in one.path or "copy" in one.path}
+    assert len([one for one in actions(house) if one == ("back up", "allowed")]) == 2
+
+
+def test_a_backup_after_the_clock_was_set_back_is_the_later_one(
+    house: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = making.named
+    monkeypatch.setattr(making, "named", lambda at, newest="": real(at - dt.timedelta(hours=3), newest))
+    house.create(rights_only=True)
+    monkeypatch.undo()
+    first, second = backups(house.shelf, trusted(house))
+    assert (first.kind, second.kind) == ("full", "rights")
+    _, done = house.restore()
+    assert done.rights == second

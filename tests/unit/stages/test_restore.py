@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import errno
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from tests.support.erasures import requested
 
 from cloakhouse.client.place import Place
 from cloakhouse.contracts.model import ColumnClass
-from cloakhouse.errors import AccessRefused, ConfigurationError, IntegrityError, KeyServiceError
+from cloakhouse.errors import AccessRefused, ConfigurationError, IntegrityError, KeyServiceError, StorageError
 from cloakhouse.keys.dataset_keys import DatasetKey
 from cloakhouse.keys.protocol import KeyState
 from cloakhouse.keys.service import open_ring, service_of
@@ -29,11 +32,14 @@ from cloakhouse.ledger.erasures import Erasures
 from cloakhouse.ledger.tombstones import Tombstones
 from cloakhouse.ledger.versions import Selector, VersionRegister
 from cloakhouse.settings import Settings
+from cloakhouse.stages import backup as backing
 from cloakhouse.stages import restore as restoring
+from cloakhouse.stages import restore_place, restored
 from cloakhouse.stages.audit_verification import examine, verify
 from cloakhouse.stages.backup_database import Loading
 from cloakhouse.stages.checkpointing import checkpoint, note_of
 from cloakhouse.stages.pinning import pin
+from cloakhouse.stages.restore import restore
 from cloakhouse.stages.restore_settle import Stated, settle
 from cloakhouse.stages.restored import closed_of
 
@@ -78,6 +84,104 @@ def test_a_restored_home_is_what_was_backed_up(house: Shelved) -> None:
     assert verify(there).sound
     last = AuditLog(there.database).events()[-2]
     assert (last.action, last.object, last.reason) == (Action.RESTORE, done.backup.name, REASON)
+    assert last.facts["digest"] == done.backup.digest
+
+
+def test_restored_files_are_their_owners_alone_but_for_public_keys(house: Shelved) -> None:
+    there, _ = house.restore()
+    assert there.home.stat().st_mode & 0o777 == 0o700
+    modes = {path: path.stat().st_mode & 0o077 for path in there.home.rglob("*") if path.is_file()}
+    assert {path for path, mode in modes.items() if mode} <= set(there.signing_keys.glob("*.pem"))
+    assert not any(mode & 0o033 for mode in modes.values())
+
+
+def test_what_fails_after_the_home_has_its_name_does_not_say_that_nothing_was_restored(
+    house: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = house.elsewhere().home
+    real = restore_place.fsync_folder
+
+    def full(folder: Path) -> None:
+        if folder == home.parent:
+            raise OSError(errno.EIO, "input/output error")
+        real(folder)
+
+    monkeypatch.setattr(restore_place, "fsync_folder", full)
+    with pytest.raises(StorageError) as refusal:
+        house.restore()
+    assert refusal.value.code == "storage.name"
+    assert "all is restored" in refusal.value.not_done
+    assert "EIO" in refusal.value.found
+    monkeypatch.undo()
+    there = house.elsewhere()
+    assert closed_of(there) is not None
+    assert verify(there).sound
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EACCES, "no")))
+        with pytest.raises(StorageError) as refusal:
+            house.restore("other")
+    assert refusal.value.not_done == "no home was made"
+    assert not house.elsewhere("other").home.exists()
+
+
+def test_a_sqlite_database_beside_the_home_is_restored_into_where_it_is_empty(house: Shelved) -> None:
+    there = replace(house.elsewhere(), database=f"sqlite:///{house.folder / 'beside.db'}")
+    restore(there, house.source())
+    assert Tombstones(there.database).count() == 1
+    before = (house.folder / "beside.db").read_bytes()
+    again = replace(house.elsewhere("again"), database=there.database)
+    assert code_of(lambda: restore(again, house.source())) == "configuration.not-empty"
+    assert (house.folder / "beside.db").read_bytes() == before
+    assert not again.home.exists()
+
+
+def test_a_database_of_another_name_in_the_home_is_restored_with_it(house: Shelved) -> None:
+    home = house.elsewhere().home
+    there = replace(house.elsewhere(), database=f"sqlite:///{home / 'database' / 'rows.db'}")
+    restore(there, house.source())
+    assert (home / "database" / "rows.db").is_file()
+    assert verify(there).sound
+
+
+def test_a_later_backup_of_another_revision_is_told_before_anything_is_done(
+    house: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = backing.snapshot
+
+    @contextlib.contextmanager
+    def newer(url: str) -> Iterator[object]:
+        with real(url) as found:
+            yield replace(found, revision="0099")
+
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(backing, "snapshot", newer)
+        later = house.create(rights_only=True)
+    with pytest.raises(ConfigurationError) as refusal:
+        house.restore()
+    assert refusal.value.code == "configuration.schema"
+    assert later.name in refusal.value.where
+    assert not house.elsewhere().home.exists()
+    (Path(house.place) / "backups" / f"{later.name}.json").rename(house.folder / "away.json")
+    assert house.restore()[1].rights is None
+
+
+def test_what_landed_before_the_backup_is_never_newer_than_the_restore(house: Shelved) -> None:
+    """Whatever this machine's clock says."""
+    backup = restoring.chosen(house.shelf, house.source().trusted)
+    ahead = replace(backup, at=(dt.datetime.now(dt.UTC) + dt.timedelta(days=2)).isoformat())
+    closed = restored.close(house.settings, ahead, None, restoring.Brought(), 0)
+    assert closed.at == ahead.at
+    (house.settings.home / "restored.json").unlink()
+
+
+def test_a_home_that_was_settled_and_not_opened_yet_is_recorded_as_it_opens(house: Shelved) -> None:
+    there, _ = house.restore()
+    closed = closed_of(there)
+    assert closed is not None
+    restored.write_closed(there, replace(closed, erasures_known=True, erased=True, consents_known=True))  # killed here
+    assert settle(there, Stated(REASON)) is None
+    [settled] = [one for one in AuditLog(there.database).events() if one.action == Action.SETTLE]
+    assert settled.facts["open"] == 1
 
 
 @pytest.mark.path
