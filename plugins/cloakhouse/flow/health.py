@@ -1,4 +1,5 @@
-"""Checks of what Airflow needs: Java and Spark, its own database, and DAGs that can be imported.
+"""Checks of what Airflow needs: Java and Spark, its own database, DAGs that can be imported, and connections that say
+what the shell says.
 
 Airflow is asked in a process of its own, which has two minutes: importing it configures the process for good. Run as a
 module (`python -m cloakhouse.flow.health`), this is that process; it prints one line of JSON.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cloakhouse.errors import CloakhouseError
+from cloakhouse.flow import health_choices
 from cloakhouse.flow.environment import airflow_home, prepare
 from cloakhouse.flow.submit import check_java
 from cloakhouse.settings import Settings
@@ -41,7 +43,8 @@ def programs() -> Health:
 
 
 def airflow(settings: Settings, limit_s: float = LIMIT_S) -> Iterator[Health]:
-    """Yield whether Airflow's database answers at its revision, and whether all DAGs can be imported."""
+    """Yield whether Airflow's database answers at its revision, whether all DAGs can be imported, and whether its
+    connections name what this shell does."""
     if not (airflow_home(settings) / "airflow.db").exists() and CONNECTION not in os.environ:
         answer, database = None, note("Airflow never ran here: `cloakhouse run` or `make console` makes its database")
     else:
@@ -49,6 +52,10 @@ def airflow(settings: Settings, limit_s: float = LIMIT_S) -> Iterator[Health]:
         database = _database(answer)
     yield Health("Airflow's database", "one that answers, at Airflow's revision", database)
     yield Health("DAGs", "all can be imported", note("not looked at without it") if answer is None else _dags(answer))
+    if answer is None:
+        yield health_choices.as_health(health_choices.of_environment(os.environ))
+    else:
+        yield health_choices.as_health(answer.get("connections"), health_choices.NO_ANSWER)
 
 
 def _asked(settings: Settings, limit_s: float) -> dict[str, Any]:
@@ -95,6 +102,7 @@ def main() -> None:
         told["database"] = "away"
     bag = DagBag(conf.get("core", "dags_folder"))
     told |= {"dags": len(bag.dags), "broken": sorted(Path(path).name for path in bag.import_errors)}
+    told["connections"] = health_choices.told_by_airflow()
     print(json.dumps(told))
 
 

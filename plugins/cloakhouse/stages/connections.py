@@ -144,7 +144,8 @@ def _modes(settings: Settings) -> Finding:
             continue  # gone since it was listed: a temporary file
         if stat.S_ISREG(mode):
             total += 1
-            if stat.S_IMODE(mode) & 0o077:
+            is_public = path.parent == settings.signing_keys and path.suffix == ".pem"  # for anyone to verify with
+            if stat.S_IMODE(mode) & (0o033 if is_public else 0o077):
                 found.append(path.relative_to(settings.home))
     remedy = "" if not found else "chmod -R go-rwx CLOAKHOUSE_HOME"
     detail = f"{len(found)} of {total} files open to others" + (f", e.g. {min(found)}" if found else "")

@@ -1,26 +1,18 @@
-"""Checks of the machine: room on its disks, its clock, and what killed processes left."""
+"""Checks of the machine: room on its disks, and what killed processes left. Its clock: `health_clock`."""
 
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from cloakhouse.keys.files import TEMPORARY
-from cloakhouse.lake.store.opening import open_store
-from cloakhouse.lake.store.s3 import S3Store
-from cloakhouse.ledger.audit import AuditLog
-from cloakhouse.ledger.standing import CURRENT, standing
 from cloakhouse.settings import Settings
+from cloakhouse.stages.health_clock import EXPECTED, clock
 from cloakhouse.stages.health_model import Check, Found, fine, note, wrong
 
 LEAST_FREE, LEAST_SHARE = 2 << 30, 0.05  # bytes, and of the disk: whichever is more
-SKEW = dt.timedelta(seconds=5)
 DAY = dt.timedelta(days=1)
 
 
@@ -41,23 +33,6 @@ def disk(settings: Settings, _now: dt.datetime) -> Found:
     return fine(least[1])
 
 
-def clock(settings: Settings, _now: dt.datetime) -> Found:
-    """Compare this machine's clock with those of servers, and with the newest entry of the log."""
-    compared = []
-    for name, server, ours in _times(settings):
-        compared.append(name)
-        skew = abs(server - ours)
-        if skew > SKEW:
-            return wrong(
-                f"{skew.total_seconds():,.0f} s beside the clock of {name}", "have a time service set both clocks"
-            )
-    if standing(settings.database).state == CURRENT:
-        log = AuditLog(settings.database)
-        if (size := log.size()) and (at := log.entry(size - 1).event.at) and at - dt.datetime.now(dt.UTC) > SKEW:
-            return wrong("the newest entry of the log is of a later time", "have a time service set the clock")
-    return fine("as " + " and ".join(compared) if compared else "no server to compare with; no entry of a later time")
-
-
 def leftovers(settings: Settings, now: dt.datetime) -> Found:
     """Look for files and folders that a killed process left more than a day ago."""
     if not settings.home.is_dir():
@@ -69,24 +44,6 @@ def leftovers(settings: Settings, now: dt.datetime) -> Found:
         return fine("none")
     text = f"{len(files)} half-written files and {len(scratch)} temporary folders, older than a day"
     return note(text, "runs remove those of their dataset; remove the others when nothing of this home is running")
-
-
-def _times(settings: Settings) -> Iterator[tuple[str, dt.datetime, dt.datetime]]:
-    """Yield servers with their time and ours, in the middle of the question."""
-    url = sa.make_url(settings.database)
-    if url.get_backend_name() != "sqlite" and standing(settings.database).state == CURRENT:
-        with AuditLog(settings.database).engine.connect() as connection:
-            before = dt.datetime.now(dt.UTC)
-            theirs = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-            yield "the database", theirs, before + (dt.datetime.now(dt.UTC) - before) / 2
-    store = open_store(settings)
-    if isinstance(store, S3Store):
-        before = dt.datetime.now(dt.UTC)
-        answer = store.calls.client().head_bucket(Bucket=store.calls.place.bucket)
-        ours = before + (dt.datetime.now(dt.UTC) - before) / 2
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        if told:
-            yield "the S3 server", email.utils.parsedate_to_datetime(told).astimezone(dt.UTC), ours
 
 
 def _temporary(settings: Settings) -> Path:
@@ -106,6 +63,6 @@ def _older(path: Path, than: float) -> bool:
 
 CHECKS = (
     Check("disk space", "2 GiB and 5 % free", disk),
-    Check("clock", "at most 5 seconds beside those of servers", clock),
+    Check("clock", EXPECTED, clock),
     Check("leftovers", "none older than a day", leftovers, slow=True),
 )

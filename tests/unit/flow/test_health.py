@@ -14,6 +14,8 @@ from cloakhouse.flow import health
 from cloakhouse.settings import Settings
 from cloakhouse.stages.health_model import State
 
+SAME = {"cloakhouse_lake": "same", "cloakhouse_keys": "none", "cloakhouse_control": "none"}
+
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -26,7 +28,7 @@ def states(settings: Settings, **limits: float) -> list[State]:
 
 
 def test_an_airflow_that_never_ran_is_no_fault_and_nothing_is_made(settings: Settings) -> None:
-    assert states(settings) == [State.NOTE, State.NOTE]
+    assert states(settings) == [State.NOTE, State.NOTE, State.SKIPPED]
     assert not settings.home.exists()
 
 
@@ -40,10 +42,10 @@ def test_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ({"database": "current", "dags": 9, "broken": []}, [State.OK, State.OK]),
-        ({"database": "older", "dags": 9, "broken": ["x.py"]}, [State.WRONG, State.WRONG]),
-        ({"database": "away", "dags": 0, "broken": []}, [State.WRONG, State.WRONG]),
-        ({}, [State.WRONG, State.WRONG]),
+        ({"database": "current", "dags": 9, "broken": [], "connections": SAME}, [State.OK, State.OK, State.OK]),
+        ({"database": "older", "dags": 9, "broken": ["x.py"]}, [State.WRONG, State.WRONG, State.SKIPPED]),
+        ({"database": "away", "dags": 0, "broken": []}, [State.WRONG, State.WRONG, State.SKIPPED]),
+        ({}, [State.WRONG, State.WRONG, State.SKIPPED]),
     ],
 )
 def test_what_airflow_answers(
@@ -56,7 +58,7 @@ def test_what_airflow_answers(
 
 def test_an_airflow_that_does_not_answer_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(health.CONNECTION, "sqlite://")
-    assert states(settings, limit_s=0.05) == [State.WRONG, State.WRONG]
+    assert states(settings, limit_s=0.05) == [State.WRONG, State.WRONG, State.SKIPPED]
 
 
 @pytest.mark.airflow
@@ -65,15 +67,23 @@ def test_a_real_airflow(settings: Settings, tmp_path: Path) -> None:
     environment = health.prepare(settings)
     program = str(Path(sys.executable).with_name("airflow"))
     subprocess.run([program, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=300)
-    assert states(settings) == [State.OK, State.OK]
+    assert states(settings) == [State.OK, State.OK, State.OK]
+    extra = '{"uri": "s3://retail/lake?region=eu-west-1"}'
+    add = [program, "connections", "add", "cloakhouse_lake", "--conn-type", "generic", "--conn-extra", extra]
+    subprocess.run(add, env=environment, check=True, capture_output=True, timeout=300)
+    *_, found_choices = health.airflow(settings)
+    assert found_choices.found.state is State.WRONG
+    assert "CLOAKHOUSE_LAKE is empty" in found_choices.found.text
+    *_, same = health.airflow(replace(settings, store="s3://retail/lake?region=eu-west-1"))
+    assert same.found.state is State.OK
     project = tmp_path / "project"
     (project / "dags").mkdir(parents=True)
     for name in ("infra", "plugins"):
         (project / name).symlink_to(settings.project / name)
     (project / "dags" / "broken.py").write_text("from airflow.sdk import DAG\nraise RuntimeError\n")
     found = list(health.airflow(replace(settings, project=project)))
-    assert [one.found.state for one in found] == [State.OK, State.WRONG]
+    assert [one.found.state for one in found][:2] == [State.OK, State.WRONG]
     assert "broken.py" in found[1].found.text
     with sqlite3.connect(settings.home / "airflow" / "airflow.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '000000000000'")
-    assert states(settings) == [State.WRONG, State.OK]
+    assert states(settings)[:2] == [State.WRONG, State.OK]

@@ -89,6 +89,15 @@ def test_a_file_of_the_home_that_others_may_read(used: Settings, name: str) -> N
     assert "chmod" in finding.remedy
 
 
+def test_public_keys_are_anybodys_to_read_and_nobodys_to_change(used: Settings) -> None:
+    public = used.signing_keys / "releases.pem"
+    public.parent.mkdir(exist_ok=True)
+    public.touch()
+    for mode, ok in ((0o644, True), (0o664, False), (0o645, False)):
+        public.chmod(mode)
+        assert found(used, "file modes").ok is ok
+
+
 def test_a_file_that_vanishes_during_the_look_is_no_fault(used: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = used.home / "tmp" / "gone"
     gone.parent.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
+import email.utils
 import os
 import shutil
 from collections.abc import Callable
@@ -12,22 +13,24 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from botocore.exceptions import ClientError
 from tests.support.audit_logs import open_to_all
 from tests.support.elsewhere import copied
 from tests.support.published import PublishedHouse, empty_house
 
-from cloakhouse.errors import CloakhouseError
+from cloakhouse.errors import CloakhouseError, KeyServiceError
 from cloakhouse.keys.protocol import Grant, KeyName
 from cloakhouse.keys.service import service_of
 from cloakhouse.lake.manifests import write_manifest
 from cloakhouse.lake.store.folder import FolderStore
+from cloakhouse.lake.store.s3_calls import Calls as S3Calls
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import AuditLog
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.catalogue import Catalogue, Delivery, ProtectedPartition
 from cloakhouse.ledger.forwarding import Positions
 from cloakhouse.settings import Settings
-from cloakhouse.stages import health_machine, health_records
+from cloakhouse.stages import health_clock, health_machine, health_records
 from cloakhouse.stages.checkpointing import checkpoint
 from cloakhouse.stages.forwarding import Forwarded
 from cloakhouse.stages.health import CHECKS, health
@@ -224,18 +227,24 @@ def test_receivers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_backups(house: House) -> None:
     assert look(house.settings, "backups") is State.NOTE
-    AuditLog(house.settings.database).record(Event("p", "back up", "x"))
+    log = AuditLog(house.settings.database)
+    log.record(Event("p", Action.BACK_UP, "x"))
+    assert look(house.settings, "backups") is State.NOTE  # begun, and maybe killed
+    log.record(Event("p", Action.FINISH_BACKUP, "x"))
     assert look(house.settings, "backups") is State.OK
     assert look(house.settings, "backups", FUTURE) is State.WRONG
 
 
 def test_backups_of_the_rights_alone_and_failed_ones_are_none(house: House) -> None:
     log = AuditLog(house.settings.database)
-    log.record(Event("p", Action.BACK_UP, "x", facts={"kind": "rights"}))
-    begun = log.record(Event("p", Action.BACK_UP, "y", facts={"kind": "full"}))
-    assert look(house.settings, "backups") is State.OK
-    log.record(Event("p", Action.BACK_UP, "y", decision="failed", facts={"entry": begun}))
+    for action in (Action.BACK_UP, Action.FINISH_BACKUP):
+        log.record(Event("p", action, "x", facts={"kind": "rights"}))
     assert look(house.settings, "backups") is State.NOTE
+    log.record(Event("p", Action.FINISH_BACKUP, "y", facts={"kind": "full"}))
+    begun = log.record(Event("p", Action.BACK_UP, "z", facts={"kind": "full"}))
+    log.record(Event("p", Action.BACK_UP, "z", decision="failed", facts={"entry": begun}))
+    assert look(house.settings, "backups") is State.OK
+    assert "1 begun since and not finished" in health_records.backups(house.settings, NOW).text
 
 
 def test_disk_space(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +257,48 @@ def test_disk_space(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clock(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert look(house.settings, "clock") is State.OK
     for skew, state in ((1, State.OK), (60, State.WRONG), (-60, State.WRONG)):
-        times = [("the S3 server", NOW + dt.timedelta(seconds=skew), NOW)]
-        monkeypatch.setattr(health_machine, "_times", lambda _, times=times: times)
+        times = NOW + dt.timedelta(seconds=skew), NOW
+        monkeypatch.setitem(health_clock.ASKED, "the key service", lambda _, times=times: times)
         assert look(house.settings, "clock") is state
-    monkeypatch.setattr(health_machine, "_times", lambda _: [])
+    monkeypatch.setitem(health_clock.ASKED, "the key service", lambda _: None)
     AuditLog(house.settings.database).record(Event("p", "alert", "x", at=NOW + dt.timedelta(hours=3)))
     assert look(house.settings, "clock") is State.WRONG
+
+
+def test_a_server_that_is_not_compared_is_told_and_hides_no_other(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_settings: Settings) -> None:
+        raise KeyServiceError(where="kms", expected="x", found="y", not_done="z", remedy="w", code="unreachable")
+
+    monkeypatch.setitem(health_clock.ASKED, "the key service", away)
+    found = health_clock.clock(house.settings, NOW)
+    assert (found.state, "not compared with the key service: key.unreachable" in found.text) == (State.NOTE, True)
+    monkeypatch.setitem(health_clock.ASKED, "another", lambda _: (NOW + dt.timedelta(minutes=16), NOW))
+    assert look(house.settings, "clock") is State.WRONG
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_clock_of_an_s3_server_that_refuses_signatures_of_another_time(
+    house: House, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    headers = {"date": email.utils.format_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=20), usegmt=True)}
+    answer = {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPHeaders": headers}}
+
+    class Client:
+        def head_bucket(self, **_: str) -> dict[str, object]:
+            if refused:
+                raise ClientError(answer, "HeadBucket")  # type: ignore[arg-type]
+            return answer
+
+    there = replace(house.settings, store="s3://bucket/lake?region=eu-west-1")
+    monkeypatch.setattr(S3Calls, "client", lambda _: Client())
+    found = health_clock.clock(there, NOW)
+    assert (found.state, "s beside the clock of the S3 server" in found.text) == (State.WRONG, True)
+    assert "1,2" in found.text  # 20 minutes
+    headers.clear()
+    found = health_clock.clock(there, NOW)
+    assert (found.state, "the S3 server: it tells no time" in found.text) == (State.NOTE, True)
 
 
 def test_leftovers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
