@@ -177,6 +177,21 @@ def fresh(kind: str, folder: Path) -> Iterator[str]:
         server.drop(name)
 
 
+@contextlib.contextmanager
+def bare(kind: str, folder: Path) -> Iterator[str]:
+    """Yield the URL of a database of `kind` without tables, gone after the block; of SQLite not even the file is
+    there, nor its folder."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'sub' / 'control.db'}"
+        return
+    server = shared()
+    name = server.create()
+    try:
+        yield server.url(name)
+    finally:
+        server.drop(name)
+
+
 def url_of_home(home: Path) -> str:
     """Return the URL of the control database of an installation in `home`, of the kind that the session is on."""
     if os.environ.get(CHOICE) != "postgresql":

@@ -170,9 +170,9 @@ def _text(
 
 
 def _organisation(settings: Settings, path: Path | None) -> Organisation:
-    from cloakhouse.governance.organisation import load_organisation
+    from cloakhouse.governance.organisation import load_organisation, organisation_file
 
-    return load_organisation(path or settings.contracts.parent / "organisation.yaml")
+    return load_organisation(organisation_file(settings, path))
 
 
 def _missing(count: int) -> ValidationRefused:

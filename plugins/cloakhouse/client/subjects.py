@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,17 +104,12 @@ def _recipient(given: str) -> str:
 
 def _about(settings: Settings, counts: Counts) -> dict[str, bytes]:
     from cloakhouse.contracts.parser import load_contracts
-    from cloakhouse.governance.organisation import load_organisation
+    from cloakhouse.governance.organisation import load_organisation, organisation_file
     from cloakhouse.governance.subject_about import about as pages
 
     contracts = load_contracts(settings.contracts)
-    organisation = load_organisation(_organisation(settings))
+    organisation = load_organisation(organisation_file(settings))
     return pages(organisation, contracts, counts, dt.datetime.now(dt.UTC).date())
-
-
-def _organisation(settings: Settings) -> Path:
-    named = os.environ.get("CLOAKHOUSE_ORGANISATION")
-    return Path(named) if named else settings.contracts.parent / "organisation.yaml"
 
 
 def _tell(copy: Copy, out: Path, output: str) -> None:

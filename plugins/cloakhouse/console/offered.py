@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloakhouse.console.access import Viewer
-from cloakhouse.console.inputs import missing
 from cloakhouse.ledger.audit_event import Action, Event
 from cloakhouse.ledger.version_model import DatasetVersion
 from cloakhouse.settings import Settings
@@ -45,25 +43,24 @@ def record_taken(settings: Settings, viewer: Viewer, what: str, dataset: str = "
 def report(settings: Settings, version: DatasetVersion, form: str) -> bytes:
     """Return the validation report of `version` as `html`, `pdf` or `json` (signed).
 
-    Raises NotFound when the room that makes it isn't installed, and what making it does.
+    Raises what making it does.
     """
-    reporting = _room("cloakhouse.stages.reporting")
+    from cloakhouse.console import drawn
+    from cloakhouse.report.page import report_page
+    from cloakhouse.stages import reporting
+
     if form == "json":
-        sealed: bytes = reporting.sealed_report(settings, version)
-        return sealed
+        return reporting.sealed_report(settings, version)
     made = reporting.report(settings, version)
-    if form == "pdf":
-        drawn: bytes = _room("cloakhouse.console.drawn").pdf(made)
-        return drawn
-    page: str = _room("cloakhouse.report.page").report_page(made)
-    return page.encode()
+    return drawn.pdf(made) if form == "pdf" else report_page(made).encode()
 
 
 def bundle(settings: Settings, viewer: Viewer, version: DatasetVersion) -> tuple[bytes, str]:
     """Return the offline bundle of `version`, and the ending of its file's name; that `viewer` takes it away is
     recorded first. Raises as `report`."""
-    taken = _taken(viewer, f"bundle of {version.name}", version.dataset)
-    return _room("cloakhouse.stages.bundle").bundle(settings, version, taken), "zip"
+    from cloakhouse.stages.bundle import bundle as bundled
+
+    return bundled(settings, version, _taken(viewer, f"bundle of {version.name}", version.dataset)), "zip"
 
 
 def documents() -> Mapping[str, str]:
@@ -73,24 +70,17 @@ def documents() -> Mapping[str, str]:
 
 def document(settings: Settings, kind: str) -> bytes:
     """Return a governance document of all contracts as HTML. Raises as `report`, ContractError."""
-    activity, made = _room("cloakhouse.governance.activity"), _room("cloakhouse.governance.documents")
-    organisation = _room("cloakhouse.governance.organisation").load_organisation(
-        settings.project / "dags" / "organisation.yaml"
-    )
-    contracts = activity.chosen(settings.contracts, ())
-    activities = activity.gather(settings, contracts, None)
-    findings = _room("cloakhouse.governance.findings").check(contracts, organisation, organisation.profiles)
-    day = activity.as_of(activities, None)
-    written: str = made.written(kind, "html", organisation, activities, findings, organisation.profiles, day)
-    return written.encode()
+    from cloakhouse.governance.activity import as_of, chosen, gather
+    from cloakhouse.governance.documents import written
+    from cloakhouse.governance.findings import check
+    from cloakhouse.governance.organisation import load_organisation, organisation_file
+
+    organisation = load_organisation(organisation_file(settings))
+    contracts = chosen(settings.contracts, ())
+    activities = gather(settings, contracts, None)
+    findings, day = check(contracts, organisation, organisation.profiles), as_of(activities, None)
+    return written(kind, "html", organisation, activities, findings, organisation.profiles, day).encode()
 
 
 def _taken(viewer: Viewer, what: str, dataset: str) -> Event:
     return Event(viewer.name, Action.EXPORT_LOG, what, PURPOSE, role=viewer.role, dataset=dataset)
-
-
-def _room(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        raise missing("document", "a part of the platform that is installed") from None

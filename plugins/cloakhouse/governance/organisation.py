@@ -11,6 +11,7 @@ profiles: [gdpr]
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cloakhouse.contracts.fields import Fields
 from cloakhouse.contracts.processing import LAWS
 from cloakhouse.contracts.source import Source, parse_yaml, read_text
 from cloakhouse.errors import ContractError
+from cloakhouse.settings import Settings
 
 VERSION = "cloakhouse.organisation/v1"
 MAX_BYTES = 1 << 18
@@ -65,6 +67,13 @@ class Organisation:
     authority: Contact | None
     requests: tuple[str, ...]
     profiles: tuple[str, ...]
+
+
+def organisation_file(settings: Settings, named: Path | None = None) -> Path:
+    """Return the file of the organisation: `named`, or where CLOAKHOUSE_ORGANISATION says, or beside the folder of
+    contracts."""
+    chosen = named or os.environ.get("CLOAKHOUSE_ORGANISATION")
+    return Path(chosen) if chosen else settings.contracts.parent / "organisation.yaml"
 
 
 def load_organisation(path: Path) -> Organisation:

@@ -35,21 +35,41 @@ def write_manifest(store: ObjectStore, folder: str, kind: str, content: Mapping[
 
 def read_manifest(store: ObjectStore, ref: ManifestRef, kind: str | None = None) -> dict[str, Any]:
     """Return the manifest behind `ref`. Raises IntegrityError when it is missing, changed or of another kind."""
-    try:
-        body = store.read(ref.path)
-    except FileNotFoundError:
-        raise _broken(ref, "the manifest file", "no file") from None
+    body = _body(store, ref.path)
     if hashlib.sha256(body).hexdigest() != ref.sha256:
-        raise _broken(ref, f"SHA-256 {ref.sha256[:16]}", "other bytes")
+        raise _broken(ref.path, f"SHA-256 {ref.sha256[:16]}", "other bytes")
+    return _content(ref.path, body, kind)
+
+
+def read_named(store: ObjectStore, path: str, kind: str | None = None) -> tuple[ManifestRef, dict[str, Any]]:
+    """Return the manifest at `path`, of which only its name tells the digest, with its reference.
+
+    Raises IntegrityError as `read_manifest`.
+    """
+    body = _body(store, path)
+    digest = hashlib.sha256(body).hexdigest()
+    if not path.endswith(f"-{digest[:16]}.json"):
+        raise _broken(path, "the bytes that its name tells of", "others")
+    return ManifestRef(path, digest), _content(path, body, kind)
+
+
+def _body(store: ObjectStore, path: str) -> bytes:
+    try:
+        return store.read(path)
+    except FileNotFoundError:
+        raise _broken(path, "the manifest file", "no file") from None
+
+
+def _content(path: str, body: bytes, kind: str | None) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(body)
     if content.get("format") != FORMAT or (kind is not None and content.get("kind") != kind):
-        raise _broken(ref, f"format {FORMAT}, kind {kind or 'any'}", "another")
+        raise _broken(path, f"format {FORMAT}, kind {kind or 'any'}", "another")
     return content
 
 
-def _broken(ref: ManifestRef, expected: str, found: str) -> IntegrityError:
+def _broken(path: str, expected: str, found: str) -> IntegrityError:
     return IntegrityError(
-        where=ref.path,
+        where=path,
         expected=expected,
         found=found,
         not_done="nothing that the manifest lists was read",

@@ -23,7 +23,6 @@ from cloakhouse.ledger.audit_event import ALLOWED, FAILED, LONGEST_TEXT, REFUSED
 MOST = 200  # entries of a page
 SCANNED = 5_000  # entries looked at for a page
 LONGEST_WINDOW = dt.timedelta(days=400)  # of counts
-COUNTED = ("action", "actor", "dataset", "decision")
 _TABLE = db.audit_entry
 _EQUAL = ("run", "actor", "dataset", "action", "decision")
 
@@ -107,23 +106,6 @@ def page(log: AuditLog, query: Query, before: int | None = None, limit: int = MO
     if len(found) >= limit:
         return Page(tuple(found[:limit]), found[limit - 1].number or None)
     return Page(tuple(found), stop if stop > lowest else None)
-
-
-def count_by(log: AuditLog, column: str, since: dt.datetime, until: dt.datetime, decision: str = "") -> dict[str, int]:
-    """Return how many entries of the window [since, until) have each value of `column`, most first.
-
-    `column` is one of COUNTED; with `decision`, those that ended so. Raises ConfigurationError for another column or
-    decision and for a window that is empty or longer than 400 days, StorageError.
-    """
-    if column not in COUNTED:
-        raise _refused("column", "one of: " + ", ".join(COUNTED), "another one")
-    _check_window(since, until)
-    number = sa.func.count().label("entries")
-    wanted = [*_window(since, until), *([_TABLE.c.decision == Query(decision=decision).decision] if decision else [])]
-    chosen = sa.select(_TABLE.c[column], number).where(*wanted).group_by(_TABLE.c[column])
-    with log.engine.connect() as connection:
-        rows = connection.execute(chosen).all()
-    return dict(sorted(((row[0], int(row[1])) for row in rows), key=lambda pair: (-pair[1], pair[0])))
 
 
 def count_days(log: AuditLog, since: dt.date, until: dt.date) -> dict[dt.date, dict[str, int]]:

@@ -7,7 +7,6 @@ The evidence of an answer, or of a refusal that had a price, lies in a folder na
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import math
 from dataclasses import asdict
@@ -15,8 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 from cloakhouse.contracts.model import Contract, Query
-from cloakhouse.errors import IntegrityError, ValidationRefused
-from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.errors import ValidationRefused
+from cloakhouse.lake.manifests import read_named
 from cloakhouse.lake.parquet import FileEntry
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audit_event import Action
@@ -64,17 +63,7 @@ def _read(settings: Settings, dataset: str, fingerprint: str) -> tuple[ManifestR
     found = None
     store = open_store(settings)
     for path in sorted(info.path for info in store.list(folder) if "/validation-" in info.path):
-        digest = hashlib.sha256(store.read(path)).hexdigest()
-        if not path.endswith(f"{digest[:16]}.json"):
-            raise IntegrityError(
-                where=path,
-                expected="the bytes that its name tells of",
-                found="others",
-                not_done="no answer was given, and nothing was spent",
-                remedy="restore the lake from its backup; manifests are never edited",
-            )
-        ref = ManifestRef(path, digest)
-        content = read_manifest(store, ref, "validation")
+        ref, content = read_named(store, path, "validation")
         if found is None or content["answered_at"] > found[1]["answered_at"]:
             found = ref, content
     return found

@@ -11,16 +11,14 @@ the folder of a run stays: releases, manifests, and what has a name that the lak
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloakhouse.errors import IntegrityError
-from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.manifests import read_named
 from cloakhouse.lake.release_checks import ZONES
 from cloakhouse.lake.releases import FOLDER, Release
 from cloakhouse.lake.store.protocol import ObjectInfo, ObjectStore, checked_path
-from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.ledger.versions import DatasetVersion, VersionRegister, VersionState
 from cloakhouse.settings import Settings
 from cloakhouse.stages.version_checks import open_release
@@ -176,15 +174,10 @@ class Choice:
         for info in manifests:
             if name not in info.path or (zone == "synthetic" and self.young and info.modified < self.young):
                 continue
-            content = read_manifest(self.store, self._reference(info.path))
+            _, content = read_named(self.store, info.path)
             if content.get("fingerprint") not in known:
                 found |= {item["path"].rpartition("/")[0] for item in content.get("files", ())}
         return found
-
-    def _reference(self, path: str) -> ManifestRef:
-        """Return the reference of a manifest that only its name tells the digest of."""
-        digest = hashlib.sha256(self.store.read(path)).hexdigest()
-        return ManifestRef(path, digest if path.endswith(f"{digest[:16]}.json") else "of other bytes")
 
 
 def _is_ours(path: str) -> bool:

@@ -12,12 +12,11 @@ Their objects lie at
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloakhouse.lake.manifests import read_manifest
+from cloakhouse.lake.manifests import read_named
 from cloakhouse.lake.store.protocol import ObjectStore
 from cloakhouse.ledger.catalogue import ManifestRef
 
@@ -61,9 +60,7 @@ def runs_of(store: ObjectStore, dataset: str) -> Iterator[Run]:
 
 def _manifests(store: ObjectStore, folder: str, name: str) -> Iterator[tuple[ManifestRef, dict[str, Any]]]:
     for path in sorted(info.path for info in store.list(folder) if name in info.path and info.path.endswith(".json")):
-        digest = hashlib.sha256(store.read(path)).hexdigest()
-        ref = ManifestRef(path, digest if path.endswith(f"-{digest[:16]}.json") else "of other bytes")
-        yield ref, read_manifest(store, ref)
+        yield read_named(store, path)
 
 
 def _side(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -10,7 +10,6 @@ stays: after the cut there is nothing left to collect it from. Killed before the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,11 +21,11 @@ import pyarrow.compute as pc
 from cloakhouse.contracts.model import ColumnClass, Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import StageError
-from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.manifests import read_named, write_manifest
 from cloakhouse.lake.parquet import TableStore
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.audited_keys import open_ring
-from cloakhouse.ledger.catalogue import Catalogue, ManifestRef
+from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.settings import Settings
 from cloakhouse.stages.erasure_rows import rows_of_persons
 from cloakhouse.stages.sources import file_entries
@@ -169,8 +168,7 @@ def _manifest(settings: Settings, name: str) -> dict[str, Any] | None:
     store = open_store(settings)
     for info in store.list(f"{ZONE}/{name}"):
         if info.path.rpartition("/")[2].startswith(f"{KIND}-"):
-            digest = hashlib.sha256(store.read(info.path)).hexdigest()
-            return read_manifest(store, ManifestRef(info.path, digest), KIND)
+            return read_named(store, info.path, KIND)[1]
     return None
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cloakhouse.contracts.model import Contract
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.signing import PublicKey
 from cloakhouse.lake.dsse import opened_envelope, sealed_envelope
@@ -100,21 +99,6 @@ def report(settings: Settings, version: DatasetVersion) -> Report:
             "approvals": _approvals(settings, release.dataset, release.evidence),
             "protection": _protection(store, release),
             "audit": _audit(settings, release.dataset, release.run.get("run", "")),
-        }
-    )
-
-
-def report_of_evidence(settings: Settings, contract: Contract, evidence: ManifestRef) -> Report:
-    """Return the report of evidence that waits for an approval, or was refused. Raises as `report`."""
-    found, synthesis = inputs(open_store(settings), evidence)
-    return Report(
-        {
-            **_head(contract.name, None, evidence),
-            "release": None,
-            **derived(contract, found, synthesis, None),
-            "approvals": _approvals(settings, contract.name, evidence),
-            "protection": None,
-            "audit": _audit(settings, contract.name, ""),
         }
     )
 

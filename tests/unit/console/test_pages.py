@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.support.console import PAGES, Asked, asked
+from tests.support.governing import write_organisation
 
 from cloakhouse.console import data_datasets, drawn, house, kept, offered, pages, routes_data, routes_home
 from cloakhouse.console.answers import HEADERS
 from cloakhouse.contracts.parser import load_contracts
-from cloakhouse.errors import NotFound
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.allowance import Account, Allowance
 from cloakhouse.ledger.approvals import Approvals
@@ -320,14 +320,15 @@ def test_a_model_team_does_not_learn_of_what_is_not_published(
         assert ("baskets_private" in own.get("/datasets/transactions", role).text) == told
 
 
-def test_a_room_that_is_not_installed_is_not_found() -> None:
-    with pytest.raises(NotFound):
-        offered._room("cloakhouse.nowhere")
-
-
-def test_documents_are_made_of_the_contracts(settings: Settings) -> None:
+def test_documents_are_made_of_the_contracts(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for kind in offered.DOCUMENTS:
         assert offered.document(settings, kind).lstrip().lower().startswith(b"<!doctype html")
+    own = write_organisation(tmp_path / "own.yaml")
+    own.write_text(own.read_text().replace("name: Shop", "name: Another House"))
+    monkeypatch.setenv("CLOAKHOUSE_ORGANISATION", str(own))
+    assert b"Another House" in offered.document(settings, "record")
 
 
 def test_lineage_leads_from_sources_to_what_comes_of_them(own: Asked, settings: Settings) -> None:

@@ -122,6 +122,24 @@ def until(house: House, batch: str, name: str) -> None:
         time.sleep(0.05)
 
 
+def erased_after(house: House, work: Callable[[], object], gate: Gate) -> str:
+    """Request the erasure of 101 while `work`, which holds the lock of transactions, stands at `gate`; return its name
+    once both have ended, the erasure after the work."""
+    asked = Gate()
+    with beside(work) as other:
+        gate.reached()
+        batch = requested(house.settings, persons(house, 101)).name
+        with beside(erasing_of(house, batch, asked.at("landed"))) as erases:
+            asked.reached()
+            asked.open()
+            until(house, batch, "landed customers/2016-12-26/1")
+            assert waits(house, batch, "landed")
+            gate.open()
+            assert (other.ended(), erases.ended()) == ("", "")
+    assert done(house, batch)
+    return batch
+
+
 def test_a_publication_under_way_ends_first_and_goes_with_the_rest(house: House) -> None:
     contract_file = house.settings.contracts / f"{NAME}.odcs.yaml"
     text = contract_file.read_text()
@@ -181,23 +199,13 @@ def test_a_pseudonymization_under_way_ends_first_and_is_cut(house: House) -> Non
     assert land(house.settings, house.contracts[SOURCE], supersede=True).landed == 1
     request = pseudonymize.plan(house.settings, house.contracts[SOURCE])
     assert request is not None
-    gate, asked = Gate(), Gate()
+    gate = Gate()
 
     def pseudonymized() -> None:
         pseudonymize.on_spark = gate.before(_here)
         pseudonymize.run(house.settings, request, None)  # type: ignore[arg-type]
 
-    with beside(pseudonymized) as other:
-        gate.reached()
-        batch = requested(house.settings, persons(house, 101)).name
-        with beside(erasing_of(house, batch, asked.at("landed"))) as erases:
-            asked.reached()
-            asked.open()
-            until(house, batch, "landed customers/2016-12-26/1")
-            assert waits(house, batch, "landed")
-            gate.open()
-            assert (other.ended(), erases.ended()) == ("", "")
-    assert done(house, batch)
+    batch = erased_after(house, pseudonymized, gate)
     assert step(house, batch, "protected")["rows"] >= 5  # those of the re-delivered week, too
     assert households(house) == {102, 103, 104, 105, 106}
 
@@ -210,23 +218,13 @@ def _here(settings: Any, contract: Any, references: Any, tasks: Any, _spark: Any
 
 def test_a_landing_under_way_ends_first_and_is_cut(house: House) -> None:
     deliver(house, "2017-01-09", (purchase(101, 11), purchase(102, 12)))
-    gate, asked = Gate(), Gate()
+    gate = Gate()
 
     def landing() -> None:
         landing_run.Delivery = gate.before(landing_run.Delivery)  # its time is told before the request
         land(house.settings, house.contracts[SOURCE])
 
-    with beside(landing) as other:
-        gate.reached()
-        batch = requested(house.settings, persons(house, 101)).name
-        with beside(erasing_of(house, batch, asked.at("landed"))) as erases:
-            asked.reached()
-            asked.open()
-            until(house, batch, "landed customers/2016-12-26/1")
-            assert waits(house, batch, "landed")
-            gate.open()
-            assert (other.ended(), erases.ended()) == ("", "")
-    assert done(house, batch)
+    batch = erased_after(house, landing, gate)
     assert step(house, batch, f"landed {SOURCE}/2017-01-09/1")["lines"] == 1
     assert households(house) == {102, 103, 104, 105, 106}
 

@@ -9,7 +9,7 @@ from tests.support.crash import crash_everywhere, limit_file_size
 from tests.support.processes import in_fork, race
 
 from cloakhouse.errors import IntegrityError, StorageError
-from cloakhouse.lake.manifests import read_manifest, write_manifest
+from cloakhouse.lake.manifests import read_manifest, read_named, write_manifest
 from cloakhouse.lake.store.folder import FolderStore
 from cloakhouse.ledger.catalogue import ManifestRef
 
@@ -26,6 +26,28 @@ def test_a_manifest_is_canonical_json_named_by_its_digest(tmp_path: Path) -> Non
     assert ref.path == f"landing/people/delivery-{ref.sha256[:16]}.json"
     assert read_manifest(FolderStore(tmp_path), ref, "delivery") == {**CONTENT, "format": 1, "kind": "delivery"}
     assert read_manifest(FolderStore(tmp_path), ref)["kind"] == "delivery"
+
+
+def test_a_manifest_of_which_only_the_name_is_known_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asked, real = FolderStore(tmp_path), list[str](), FolderStore.read
+    ref = write_manifest(store, "landing/people", "delivery", CONTENT)
+
+    def read(self: FolderStore, path: str) -> bytes:
+        asked.append(path)
+        return real(self, path)
+
+    with monkeypatch.context() as counted:
+        counted.setattr(FolderStore, "read", read)
+        found = read_named(store, ref.path, "delivery")
+    assert (found, asked) == ((ref, read_manifest(store, ref)), [ref.path])
+    (tmp_path / ref.path).write_bytes((tmp_path / ref.path).read_bytes() + b" ")
+    for path in (ref.path, "landing/people/none-0000000000000000.json"):
+        with pytest.raises(IntegrityError):
+            read_named(store, path)
+    with pytest.raises(IntegrityError):
+        read_named(store, write_manifest(store, "a", "delivery", CONTENT).path, "run")
 
 
 def test_writing_again_changes_nothing(tmp_path: Path) -> None:

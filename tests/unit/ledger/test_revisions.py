@@ -50,12 +50,8 @@ def upgrade() -> None:
 @pytest.fixture(params=databases.NAMES)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'sub' / 'control.db'}"
-        return
-    name = databases.shared().create()
-    yield databases.shared().url(name)
-    databases.shared().drop(name)
+    with databases.bare(request.param, tmp_path) as url:
+        yield url
 
 
 def engine(url: str) -> sa.Engine:

@@ -32,12 +32,8 @@ MOVED = {"audit_event"}  # tables that a later revision turns into others
 @pytest.fixture(params=databases.NAMES)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'control.db'}"
-        return
-    name = databases.shared().create()
-    yield databases.shared().url(name)
-    databases.shared().drop(name)
+    with databases.bare(request.param, tmp_path) as url:
+        yield url
 
 
 def engine(url: str) -> sa.Engine:

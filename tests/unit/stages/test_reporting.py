@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -24,7 +23,6 @@ from cloakhouse.stages.reporting import (
     canonical,
     opened_report,
     report,
-    report_of_evidence,
     sealed_report,
     write_report,
     written,
@@ -110,27 +108,6 @@ def test_approvals_and_entries_of_the_log_are_named(tmp_path: Path) -> None:
         report(made.settings, made.version)
     assert first not in content["audit"]["numbers"]
     assert {first + 1, first + 2} <= set(content["audit"]["numbers"])
-
-
-def test_evidence_that_was_refused_has_a_report(tmp_path: Path) -> None:
-    def worse(evidence: dict[str, Any]) -> None:
-        evidence["risks"][0]["bound"] = 0.5
-        evidence["gate"][3].update(value=0.5, passed=False)
-        evidence["passed"] = False
-
-    made = released(tmp_path, evidence=worse)
-    found = report_of_evidence(made.settings, made.contract, made.evidence)
-    assert (found.name, found.passed) == (PRIVATE, False)
-    assert found.content["verdict"] == {
-        "passed": False,
-        "stated": False,
-        "agrees": True,
-        "figures": 46,
-        "figures_passed": 45,
-        "checks": 14,
-        "checks_passed": 14,
-    }
-    assert (found.content["release"], found.content["protection"]) == (None, None)
 
 
 def test_a_report_is_written_once(tmp_path: Path) -> None:
