@@ -32,8 +32,9 @@ from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger.catalogue import ManifestRef
 from cloakhouse.sample import write_feed
 from cloakhouse.settings import Settings
-from cloakhouse.stages import carried_needs, pseudonymize
+from cloakhouse.stages import carried_needs, lease, pseudonymize
 from cloakhouse.stages.land import land
+from cloakhouse.stages.leftovers import remove_others
 from cloakhouse.stages.sources import file_entries
 from cloakhouse.stages.synthesize import plan, synthesize
 from cloakhouse.stages.validate import validate_protected
@@ -141,6 +142,28 @@ def key_files(settings: Settings) -> set[str]:
 
 def told(run: Any) -> str:
     return json.dumps(run.request)
+
+
+def test_no_version_of_a_bag_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a bucket that keeps versions, which only moto's server does here."""
+    client, bucket = stores.moto_client(), f"versions-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    base = Settings.from_environment({}).with_home(tmp_path / "home")
+    store = open_store(replace(base, store=stores.moto_uri("lake", bucket)))
+    folder = "jobs/pseudonymize/customers"
+    monkeypatch.setattr(lease, "RENEW_S", 0.0)
+    mine = lease.Lease(store, f"{folder}/0a")
+    for name in ("home.zip", "result.json"):
+        store.create(f"{folder}/0a/{name}", b"x")
+    for _ in range(3):
+        mine.renew()
+    client.delete_object(Bucket=bucket, Key=f"lake/{folder}/0a/result.json")  # by somebody's tool: a marker
+    store.create(f"{folder}/0a/result.json", b"y")
+    remove_others(store, folder, ())
+    left = client.list_object_versions(Bucket=bucket)
+    assert not left.get("Versions")
+    assert not left.get("DeleteMarkers")
 
 
 def test_the_path_elsewhere_leaves_rows_and_nothing_else(there: There) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from cloakhouse.errors import IntegrityError
 from cloakhouse.lake.store.protocol import checked_path
+from cloakhouse.stages.carried import FOLDER as BAGS
 from cloakhouse.stages.checkpointing import FOLDER as CHECKPOINTS
 from cloakhouse.stages.sieve_lists import FOLDER as SIEVES
 
@@ -40,8 +41,8 @@ def is_newer(reserved: Mapping[str, int], log_size: int, path: str) -> bool:
 
 
 def is_lasting(path: str) -> bool:
-    """Return whether the lake keeps the object: no list of persons for a job that runs, and no stray file."""
+    """Return whether the lake keeps the object: no list of persons and no bag for a job that runs, no stray file."""
     try:
-        return checked_path(path) == path and not path.startswith(f"{SIEVES}/")
+        return checked_path(path) == path and not path.startswith((f"{SIEVES}/", f"{BAGS}/"))
     except IntegrityError:
         return False

@@ -15,6 +15,7 @@ from cloakhouse.errors import IntegrityError, StorageError
 from cloakhouse.keys import copied
 from cloakhouse.settings import Settings
 from cloakhouse.stages import carried
+from cloakhouse.stages.backup_names import is_lasting
 from cloakhouse.stages.carried import Contents
 
 
@@ -83,6 +84,12 @@ def test_an_archive_that_grows_beyond_bounds_is_not_unpacked(tmp_path: Path, mon
     monkeypatch.setattr(carried, "LIMIT", 100)
     with pytest.raises(IntegrityError):
         carried.unpack(archive(**{"job.json": b"{}", "access.yaml": b"0" * 200}), tmp_path / carried.HOME)
+
+
+def test_a_bag_is_in_no_backup() -> None:
+    """It ends with its job; and a key that was destroyed must not come back from it."""
+    assert not is_lasting(f"{carried.FOLDER}/pseudonymize/customers/0a/{carried.ARCHIVE}")
+    assert is_lasting("protected/customers/customers/x.parquet")
 
 
 def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
