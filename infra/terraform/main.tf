@@ -75,6 +75,7 @@ module "lake" {
   source = "./modules/lake"
 
   bucket          = var.lake_bucket
+  prefix          = var.prefix
   policy          = module.policies.lake
   storage_key_arn = module.keys.storage_arn
   log_bucket      = module.trail.logs_bucket
@@ -108,6 +109,7 @@ module "spark" {
 
   name           = var.name
   vpc_id         = module.network.vpc_id
+  cidr           = var.cidr
   subnet_ids     = module.network.subnet_ids
   release        = var.emr.release
   image_uri      = var.emr.image_uri
@@ -126,5 +128,8 @@ module "database" {
   storage_gib    = 50
   backup_days    = var.database_backup_days
 
-  client_security_group_ids = { cluster = module.cluster.security_group_id }
+  client_security_group_ids = merge(
+    { cluster = module.cluster.security_group_id },
+    { for module in module.spark : "jobs" => module.security_group_id },
+  )
 }

@@ -139,7 +139,7 @@ variable "database_backup_days" {
 }
 
 variable "emr" {
-  description = "EMR Serverless; null for none. The platform has no way to submit to it yet (docs/engines.md)."
+  description = "EMR Serverless; null for none. Its release has Spark 4, e.g. emr-spark-8.0.0 (docs/engines.md)."
   default     = null
   type = object({
     release        = string

@@ -162,7 +162,7 @@ def test_services_take_their_roles_for_this_account_alone():
     for role, service, source in (
         ("platform", "pods.eks.amazonaws.com", cluster),
         ("spark", "pods.eks.amazonaws.com", cluster),
-        ("spark", "emr-serverless.amazonaws.com", AT.application_arn),
+        ("jobs", "emr-serverless.amazonaws.com", AT.application_arn),
     ):
         trust = shipped().roles[role]["trust"]
         context = {"aws:SourceAccount": AT.account, "aws:SourceArn": source}

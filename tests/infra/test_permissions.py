@@ -151,6 +151,6 @@ def test_nobody_both_administers_and_uses_a_key():
 def test_only_the_path_writes_and_nobody_takes_a_destruction_back():
     for role in ROLES:
         writes = {action for action, _ in _table()[role] if action.startswith(("s3:PutObject", "s3:DeleteObject"))}
-        assert not writes or role in ("platform", "spark")
+        assert not writes or role in ("platform", "spark", "jobs")
         assert not _labels(role, "kms:CancelKeyDeletion")
         assert not _labels(role, "s3:GetObjectVersion")

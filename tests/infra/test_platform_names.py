@@ -47,4 +47,5 @@ def test_whoever_is_named_is_there():
     assert all({*is_["users"], *is_["grantees"]} <= set(roles) for is_ in keys.values())
     assert set(platform()["enclave_keys"]) <= set(keys)
     people = {role for role, is_ in roles.items() if is_["trust"] == "trust_person"}
-    assert all(set(is_["users"]) <= {"platform", "spark"} and set(is_["grantees"]) <= people for is_ in keys.values())
+    path = {"platform", "spark", "jobs"}
+    assert all(set(is_["users"]) <= path and set(is_["grantees"]) <= people for is_ in keys.values())

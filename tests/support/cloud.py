@@ -17,9 +17,11 @@ from typing import Any
 FOLDER = Path(__file__).parents[2] / "infra" / "terraform" / "policies"
 SLOT = re.compile(r"\$\{([a-z0-9_]+)\}")
 NOT_MADE_YET = "nobody"
-PATH_ROLES = ("platform", "spark")
+PATH_ROLES = ("platform", "spark", "jobs")
 SPARK_READS = ("landing", "models", "rights")
 SPARK_WRITES = ("protected", "quarantine", "views", "synthetic")
+JOBS_READS = ("landing", "rights")
+JOBS_WRITES = ("protected", "quarantine", "views", "synthetic", "models", "rights/sieves", "jobs")
 PEOPLE = {"protected", "quarantine", "views"}
 
 
@@ -83,7 +85,8 @@ def _common(at: Account) -> dict[str, str]:
         "break_glass": at.role("break-glass"),
         "auditor": at.role("auditor"),
         "platform": at.role("platform"),
-        "spark_role": at.role("spark"),
+        "jobs_role": at.role("jobs"),
+        "jobs_secrets_arn": f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:{at.name}/jobs/*",
         "autoscaling_role": f"arn:{at.partition}:iam::{at.account}:role/aws-service-role/autoscaling.amazonaws.com/"
         "AWSServiceRoleForAutoScaling",
     }
@@ -108,6 +111,8 @@ def role_documents(at: Account, role: str) -> dict[str, Any]:
         "read_prefixes": json.dumps([f"{at.prefix}/{zone}/*" for zone in is_["reads"]]),
         "spark_reads": _objects(at, SPARK_READS),
         "spark_writes": _objects(at, SPARK_WRITES),
+        "jobs_reads": _objects(at, JOBS_READS),
+        "jobs_writes": _objects(at, JOBS_WRITES),
         "application_arn": at.application_arn,
         "database_secret_arn": at.database_secret_arn,
     }

@@ -84,6 +84,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
+  # What a job of EMR Serverless needs of the home: the task that submitted it removes it, but for one that was killed.
+  rule {
+    id     = "jobs"
+    status = "Enabled"
+
+    filter {
+      prefix = "${var.prefix}/jobs/"
+    }
+
+    expiration {
+      days = 1
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   depends_on = [aws_s3_bucket_versioning.lake]
 }
 

@@ -2,6 +2,11 @@ variable "bucket" {
   type = string
 }
 
+variable "prefix" {
+  type        = string
+  description = "Folder of the lake within its bucket."
+}
+
 variable "policy" {
   type        = string
   description = "The bucket's policy."

@@ -16,9 +16,11 @@ locals {
   trail         = "arn:${var.partition}:cloudtrail:${var.region}:${var.account}:trail/${var.name}"
   cluster_arn   = "arn:${var.partition}:eks:${var.region}:${var.account}:cluster/${var.name}"
   zone_readers  = { for role, it in local.platform.roles : role => it.reads if length(it.reads) > 0 }
-  path_roles    = ["platform", "spark"]
+  path_roles    = ["platform", "spark", "jobs"]
   spark_reads   = ["landing", "models", "rights"]
   spark_writes  = ["protected", "quarantine", "views", "synthetic"]
+  jobs_reads    = ["landing", "rights"]
+  jobs_writes   = ["protected", "quarantine", "views", "synthetic", "models", "rights/sieves", "jobs"]
   people_zones  = ["protected", "quarantine", "views"]
   landing_roles = concat(local.path_roles, [for role, zones in local.zone_readers : role if contains(zones, "landing")])
   people_roles = concat(local.path_roles, [for role, zones in local.zone_readers : role
@@ -38,12 +40,13 @@ locals {
     prefix               = var.prefix
     applications_arn     = "arn:${var.partition}:emr-serverless:${var.region}:${var.account}:/applications/*"
     own_secrets_arn      = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/*"
+    jobs_secrets_arn     = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/jobs/*"
     cluster_arn          = local.cluster_arn
     key_administrator    = local.arn_of["key-administrator"]
     break_glass          = local.arn_of["break-glass"]
     auditor              = local.arn_of["auditor"]
     platform             = local.arn_of["platform"]
-    spark_role           = local.arn_of["spark"]
+    jobs_role            = local.arn_of["jobs"]
     autoscaling_role     = "arn:${var.partition}:iam::${var.account}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
     enclave_image_sha384 = var.enclave_image_sha384
   }

@@ -10,6 +10,8 @@ locals {
     read_prefixes       = jsonencode([for zone in it.reads : "${var.prefix}/${zone}/*"])
     spark_reads         = jsonencode([for zone in local.spark_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
     spark_writes        = jsonencode([for zone in local.spark_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    jobs_reads          = jsonencode([for zone in local.jobs_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    jobs_writes         = jsonencode([for zone in local.jobs_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
     application_arn     = var.application_arn
     database_secret_arn = var.database_secret_arn
   }) }

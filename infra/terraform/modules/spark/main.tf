@@ -1,5 +1,6 @@
 # EMR Serverless: an application that takes Spark jobs, in the network without a way out. It starts with a job and stops
-# when it is idle. Jobs run as the role spark, and their disks are encrypted by the service.
+# when it is idle. Jobs run as the role jobs, their disks are encrypted by the service, and so is what workers send each
+# other. What Airflow submits says so once more, and keeps logs at the service off (docs/engines.md).
 
 resource "aws_security_group" "jobs" {
   #checkov:skip=CKV2_AWS_5:the application's network configuration below attaches it
@@ -15,6 +16,15 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
+}
+
+resource "aws_vpc_security_group_egress_rule" "database" {
+  security_group_id = aws_security_group.jobs.id
+  description       = "The control database"
+  cidr_ipv4         = var.cidr
+  ip_protocol       = "tcp"
+  from_port         = 5432
+  to_port           = 5432
 }
 
 resource "aws_vpc_security_group_egress_rule" "among" {
@@ -41,6 +51,17 @@ resource "aws_emrserverless_application" "this" {
   release_label = var.release
   type          = "spark"
   architecture  = "X86_64"
+
+  runtime_configuration {
+    classification = "spark-defaults"
+    properties     = { "spark.ssl.internode.enabled" = "true" }
+  }
+
+  monitoring_configuration {
+    managed_persistence_monitoring_configuration {
+      enabled = false
+    }
+  }
 
   image_configuration {
     image_uri = var.image_uri

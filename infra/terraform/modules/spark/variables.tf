@@ -6,13 +6,18 @@ variable "vpc_id" {
   type = string
 }
 
+variable "cidr" {
+  type        = string
+  description = "Addresses of the network."
+}
+
 variable "subnet_ids" {
   type = list(string)
 }
 
 variable "release" {
   type        = string
-  description = "Release of EMR whose Spark and Java fit the platform's image, e.g. emr-7.9.0."
+  description = "Release of EMR with Spark of the major line 4, that of the image, e.g. emr-spark-8.0.0."
 }
 
 variable "image_uri" {
