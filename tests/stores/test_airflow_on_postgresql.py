@@ -20,6 +20,33 @@ from cloakhouse.settings import Settings
 
 pytestmark = [pytest.mark.stores, pytest.mark.airflow]
 DAG = "keep_audit"
+BESIDE = """
+import os
+os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+from airflow import settings
+from airflow.models.connection import Connection
+from airflow.models.team import Team
+from airflow.utils.session import create_session
+from cloakhouse.flow.lookup import lookup
+from sqlalchemy import text
+
+for model in (Team, Connection):
+    model.__table__.create(settings.get_engine())
+lookup("cloakhouse_lake")  # a connection that the pool keeps when the process is forked
+with create_session() as session:
+    session.execute(text("CREATE TABLE half_done (number int)"))
+    child = os.fork()
+    for _ in range(200):
+        assert lookup("cloakhouse_lake") is None
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    session.execute(text("INSERT INTO half_done VALUES (1)"))
+    session.rollback()
+with create_session() as session:
+    assert session.execute(text("SELECT to_regclass('half_done')")).scalar() is None
+print("done")
+"""
 WITHIN_S = 600
 
 
@@ -120,3 +147,14 @@ def test_a_variable_that_says_otherwise_stops_the_run(settings: Settings, server
     assert "configuration.engines" in done.stderr
     assert server.password not in done.stdout + done.stderr
     assert not (settings.home / "elsewhere.db").exists()
+
+
+def test_a_lookup_leaves_the_schedulers_transaction_alone_also_in_a_forked_process(settings: Settings) -> None:
+    """Neither commits what the scheduler has half done, nor shares its socket: a server that two processes talk to at
+    once over one answers `can't change 'autocommit' now: connection in transaction status INTRANS`."""
+    environment = {**os.environ, **prepare(settings)}
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE], env=environment, capture_output=True, text=True, timeout=WITHIN_S
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "done"
