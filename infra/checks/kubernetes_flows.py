@@ -61,10 +61,13 @@ def _of_secrets(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def _of_budgets(objects: Sequence[Object]) -> Iterator[str]:
+    budgets = [item for item in objects if item.get("kind") == "PodDisruptionBudget"]
+    plain = [item["metadata"].get("labels", {}).get("app") for item in objects if item.get("kind") == "Pod"]
+    for item in budgets:
+        if item["spec"]["selector"]["matchLabels"].get("app") in plain and "maxUnavailable" in item["spec"]:
+            yield f"{label(item)}: maxUnavailable of pods without a controller: none of them could be evicted"
     covered = {
-        (item["metadata"].get("namespace"), item["spec"]["selector"]["matchLabels"].get("app"))
-        for item in objects
-        if item.get("kind") == "PodDisruptionBudget"
+        (item["metadata"].get("namespace"), item["spec"]["selector"]["matchLabels"].get("app")) for item in budgets
     }
     for item in objects:
         pod = pod_of(item)

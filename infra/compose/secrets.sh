@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the secrets of an installation on one server, once: passwords, random texts, an authority and certificates.
-# What is there already is kept. Run it as root: some files belong to the user of one container.
+# What is there already is kept. A file that is there is whole: each is made under another name first. Run it as root:
+# some files belong to the user of one container.
 #
 #     sh infra/compose/secrets.sh /etc/cloakhouse/secrets
 set -eu
@@ -9,42 +10,79 @@ folder=${1:?the folder of the secrets}
 mkdir -p "$folder"
 chmod 700 "$folder"
 cd "$folder"
+trap 'rm -f ./*.new' EXIT
 
-keep() {  # keep NAME: the standard input becomes the file, unless it is there
-    [ -s "$1" ] || { cat > "$1.new"; mv "$1.new" "$1"; }
+keep() {  # keep NAME COMMAND...: what the command writes becomes the file, unless it is there; nothing if it fails
+    name=$1
+    shift
+    [ -s "$name" ] && return
+    "$@" > "$name.new"
+    [ -s "$name.new" ] || { echo "$name: nothing was made" >&2; exit 1; }
+    mv "$name.new" "$name"
 }
-random() { openssl rand -hex 32; }
+random() {  # 64 hexadecimal digits, in the variable `text`: a failure within $(...) of an argument would pass unseen
+    text=$(openssl rand -hex 32)
+    [ ${#text} -eq 64 ] || { echo "openssl made no random text" >&2; exit 1; }
+}
+digits() { random; printf %s "$text"; }
+fernet() {
+    random_key=$(openssl rand -base64 32)
+    [ ${#random_key} -eq 44 ] || { echo "openssl made no random key" >&2; exit 1; }
+    printf '%s\n' "$random_key" | tr '+/' '-_'
+}
+passwords() {
+    separator='{'
+    for user in admin engineer model auditor approver; do
+        random
+        printf '%s"%s": "%s"' "$separator" "$user" "$text"
+        separator=', '
+    done
+    printf '}'
+}
+pgpass() {
+    control=$(cat control-password)
+    airflow=$(cat airflow-password)
+    printf 'postgresql:5432:cloakhouse:cloakhouse:%s\npostgresql:5432:airflow:airflow:%s\n' "$control" "$airflow"
+}
+store_key() { random; printf 'lake,%s' "$text"; }
+credentials() {
+    id=$(cut -d, -f1 s3-key)
+    secret=$(cut -d, -f2 s3-key)
+    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$id" "$secret"
+}
+new_key() { openssl ecparam -name prime256v1 -genkey -noout; }
+authority() {
+    openssl req -x509 -new -key authority.key -sha256 -days 1825 -subj "/CN=Cloakhouse of this server" \
+        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign"
+}
+certificate() {  # certificate NAME: of NAME.key, for the host of that name and this machine
+    printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' \
+        "$1" > extensions.new
+    openssl req -new -key "$1.key" -subj "/CN=$1" > request.new
+    openssl x509 -req -in request.new -CA ca.crt -CAkey authority.key -CAcreateserial -sha256 -days 397 \
+        -extfile extensions.new 2>/dev/null || { echo "$1.crt: not made; is authority.key there?" >&2; exit 1; }
+}
 
-openssl rand -base64 32 | tr '+/' '-_' | keep airflow-fernet
+keep airflow-fernet fernet
 for name in airflow-jwt airflow-api spark postgres-password control-password airflow-password; do
-    random | tr -d '\n' | keep "$name"
+    keep "$name" digits
 done
-printf '{"admin": "%s", "engineer": "%s", "model": "%s", "auditor": "%s", "approver": "%s"}' \
-    "$(random)" "$(random)" "$(random)" "$(random)" "$(random)" | keep airflow-passwords
-printf 'postgresql:5432:cloakhouse:cloakhouse:%s\npostgresql:5432:airflow:airflow:%s\n' \
-    "$(cat control-password)" "$(cat airflow-password)" | keep pgpass
-printf 'lake,%s' "$(random)" | keep s3-key
-printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' \
-    "$(cut -d, -f1 s3-key)" "$(cut -d, -f2 s3-key)" | keep aws-credentials
+keep airflow-passwords passwords
+keep pgpass pgpass
+keep s3-key store_key
+keep aws-credentials credentials
 [ -e bao-token ] || : > bao-token   # README.md: after OpenBao was initialised
 
 if ! [ -s ca.crt ]; then
-    openssl ecparam -name prime256v1 -genkey -noout -out authority.key
-    openssl req -x509 -new -key authority.key -sha256 -days 1825 -subj "/CN=Cloakhouse of this server" \
-        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" -addext "keyUsage=critical,keyCertSign,cRLSign" \
-        -out ca.crt.new
-    mv ca.crt.new ca.crt
+    rm -f authority.key
+    keep authority.key new_key
+    keep ca.crt authority
 fi
-for name in postgresql openbao s3 api-server; do
-    [ -s "$name.crt" ] && continue
-    openssl ecparam -name prime256v1 -genkey -noout -out "$name.key"
-    openssl req -new -key "$name.key" -subj "/CN=$name" -out "$name.csr"
-    printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' \
-        "$name" > "$name.ext"
-    openssl x509 -req -in "$name.csr" -CA ca.crt -CAkey authority.key -CAcreateserial -sha256 -days 397 \
-        -extfile "$name.ext" -out "$name.crt.new" 2>/dev/null
-    mv "$name.crt.new" "$name.crt"
-    rm -f "$name.csr" "$name.ext"
+for host in postgresql openbao s3 api-server; do
+    [ -s "$host.crt" ] && continue
+    rm -f "$host.key"
+    keep "$host.key" new_key
+    keep "$host.crt" certificate "$host"
 done
 
 # The folder lets nobody but root in; a container sees the files that compose gives it, as its own user.

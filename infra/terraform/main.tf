@@ -15,7 +15,6 @@ module "policies" {
   kms_endpoint         = module.network.kms_endpoint
   storage_key_arn      = module.keys.storage_arn
   application_arn      = local.application_arn
-  database_secret_arn  = module.database.secret_arn
   enclave_image_sha384 = var.enclave_image_sha384
 }
 
@@ -50,11 +49,25 @@ module "keys" {
 module "network" {
   source = "./modules/network"
 
-  name        = var.name
-  region      = var.region
-  cidr        = var.cidr
-  zones       = var.zones
-  log_key_arn = module.keys.trail_arn
+  name          = var.name
+  partition     = var.partition
+  region        = var.region
+  account       = var.account
+  cidr          = var.cidr
+  zones         = var.zones
+  log_group_arn = module.logs.arns["flow"]
+}
+
+module "logs" {
+  source = "./modules/logs"
+
+  key_arn = module.keys.trail_arn
+  names = {
+    flow       = "/${var.name}/flow"
+    cluster    = "/aws/eks/${var.name}/cluster"
+    postgresql = "/aws/rds/instance/${var.name}/postgresql"
+    upgrade    = "/aws/rds/instance/${var.name}/upgrade"
+  }
 }
 
 module "trail" {
@@ -89,9 +102,10 @@ module "cluster" {
   kubernetes_version = var.kubernetes_version
   vpc_id             = module.network.vpc_id
   cidr               = var.cidr
-  subnet_ids         = module.network.subnet_ids
+  subnet_ids         = module.network.subnet_ids["pods"]
+  control_subnet_ids = module.network.subnet_ids["control"]
+  service_cidr       = var.service_cidr
   key_arn            = module.keys.service_arn
-  log_key_arn        = module.keys.trail_arn
   instance_types     = var.instance_types
   node_count         = var.node_count
 
@@ -101,6 +115,8 @@ module "cluster" {
     spark-driver   = { namespace = var.namespace, account = "spark-driver", role_arn = module.roles.arns["platform"] }
     spark-executor = { namespace = "${var.namespace}-spark", account = "spark-executor", role_arn = module.roles.arns["spark"] }
   }
+
+  depends_on = [module.logs] # EKS would make a log group of its own
 }
 
 module "spark" {
@@ -110,7 +126,7 @@ module "spark" {
   name           = var.name
   vpc_id         = module.network.vpc_id
   cidr           = var.cidr
-  subnet_ids     = module.network.subnet_ids
+  subnet_ids     = module.network.subnet_ids["pods"]
   release        = var.emr.release
   image_uri      = var.emr.image_uri
   maximum_cpu    = var.emr.maximum_cpu
@@ -122,7 +138,7 @@ module "database" {
 
   name           = var.name
   vpc_id         = module.network.vpc_id
-  subnet_ids     = module.network.subnet_ids
+  subnet_ids     = module.network.subnet_ids["databases"]
   key_arn        = module.keys.service_arn
   instance_class = var.database_class
   storage_gib    = 50
@@ -132,4 +148,6 @@ module "database" {
     { cluster = module.cluster.security_group_id },
     { for module in module.spark : "jobs" => module.security_group_id },
   )
+
+  depends_on = [module.logs] # RDS would make log groups of its own
 }

@@ -101,9 +101,20 @@ variable "cidr" {
   description = "Addresses of the network."
 }
 
+variable "service_cidr" {
+  type        = string
+  default     = "172.20.0.0/16"
+  description = "Addresses of the cluster's services; outside of `cidr`."
+}
+
 variable "zones" {
   type        = list(string)
-  description = "Availability zones, two at least."
+  description = "Availability zones."
+
+  validation {
+    condition     = length(var.zones) >= 2 && length(var.zones) <= 8
+    error_message = "Two to eight zones."
+  }
 }
 
 variable "kubernetes_version" {

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -144,3 +145,50 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     assert len({before[name] for name in ("airflow-jwt", "airflow-api", "spark", "postgres-password")}) == 4
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+FAKE = """#!/bin/sh
+number=$(($(cat "$COUNT") + 1)); echo $number > "$COUNT"
+[ $number -lt "$FAILS_FROM" ] && exec "$REAL" "$@"
+[ "$HOW" = nothing ] && exit 0
+[ "$HOW" = half ] && printf half
+exit 1
+"""
+
+
+@pytest.mark.openssl
+@pytest.mark.parametrize("how", ["nothing", "half", "failure"])
+@pytest.mark.parametrize("call", [1, 2, 8, 14, 16, 18, 20])
+def test_a_failure_of_openssl_leaves_no_file_that_is_not_whole(tmp_path: Path, how: str, call: int) -> None:
+    folder, tools = tmp_path / "secrets", tmp_path / "tools"
+    tools.mkdir()
+    (tools / "openssl").write_text(FAKE)
+    (tools / "openssl").chmod(0o755)
+    (tmp_path / "count").write_text("0")
+    real = shutil.which("openssl")
+    assert real
+    told = {"REAL": real, "COUNT": str(tmp_path / "count"), "FAILS_FROM": str(call), "HOW": how}
+    environment = {**os.environ, **told, "PATH": f"{tools}:{os.environ['PATH']}"}
+    command = ["sh", str(FILE.parent / "secrets.sh"), str(folder)]
+    failed = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=120)
+    assert failed.returncode != 0
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert [name for name, content in made.items() if name.endswith(".new") or content in (b"", b"half")] in (
+        [], ["bao-token"],
+    )  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    kept = {name for name, content in made.items() if (folder / name).read_bytes() == content}
+    assert {"airflow-fernet", "airflow-jwt"} & made.keys() <= kept
+    Fernet((folder / "airflow-fernet").read_bytes().strip())
+    assert len(json.loads((folder / "airflow-passwords").read_text())) == 5
+    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    for name in ("postgresql", "api-server"):
+        x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes()).verify_directly_issued_by(authority)
+
+
+def test_the_database_s_log_holds_no_statement_and_no_row() -> None:
+    given = PROJECT["services"]["postgresql"]["command"]
+    assert {"-clog_min_error_statement=panic", "-clog_error_verbosity=terse"} <= set(given)
+    parameters = (FILE.parents[1] / "terraform" / "modules" / "database" / "main.tf").read_text()
+    for name, value in (("log_min_error_statement", "panic"), ("log_error_verbosity", "terse")):
+        assert re.search(rf'name  = "{name}"\n    value = "{value}"', parameters)

@@ -172,6 +172,11 @@ MUTATIONS: dict[str, tuple[Callable[[Objects], Any], str]] = {
     "no budget": (
         lambda o: without(o, "PodDisruptionBudget", "scheduler", "cloakhouse"), "no PodDisruptionBudget",
     ),
+    "a budget that no pod without a controller can have": (
+        lambda o: next(
+            x for x in o if x["kind"] == "PodDisruptionBudget" and x["metadata"]["name"] == "spark-executor"
+        )["spec"].update(maxUnavailable=1), "without a controller",
+    ),
     "no such secrets": (
         lambda o: without(o, "SecretProviderClass", "cloakhouse-spark", "cloakhouse-spark"), "no SecretProviderClass",
     ),
@@ -224,10 +229,13 @@ INSIDE = {
 }
 OUTSIDE = {
     "aws": {
-        (HOUSE, "true", "egress", "10.0.32.0/24", "5432"),
-        (HOUSE, "true", "egress", "10.0.64.0/24", "443"),
-        (HOUSE, "scheduler", "egress", "10.0.96.10/32", "443"),
-        (SPARK, "spark-executor", "egress", "10.0.64.0/24", "443"),
+        (HOUSE, "true", "egress", "10.60.248.0/21", "5432"),
+        (HOUSE, "true", "egress", "10.60.240.0/21", "443"),
+        (HOUSE, "true", "egress", "169.254.170.23/32", "80"),
+        (HOUSE, "scheduler", "egress", "172.20.0.1/32", "443"),
+        (HOUSE, "scheduler", "egress", "10.60.232.0/21", "443"),
+        (SPARK, "spark-executor", "egress", "10.60.240.0/21", "443"),
+        (SPARK, "spark-executor", "egress", "169.254.170.23/32", "80"),
     },
     "small": {
         (HOUSE, "true", "egress", "postgresql/postgresql", "5432"),

@@ -42,7 +42,6 @@ class Account:
     kms_endpoint: str = "vpce-0000000000000000b"
     storage_key_arn: str = "arn:aws:kms:eu-west-1:123456789012:key/storage"
     application_arn: str = "arn:aws:emr-serverless:eu-west-1:123456789012:/applications/00example"
-    database_secret_arn: str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:control"
     enclave_image_sha384: str = ""
 
     def role(self, name: str) -> str:
@@ -80,6 +79,7 @@ def _common(at: Account) -> dict[str, str]:
         "trail": f"arn:{at.partition}:cloudtrail:{at.region}:{at.account}:trail/{at.name}",
         "applications_arn": f"arn:{at.partition}:emr-serverless:{at.region}:{at.account}:/applications/*",
         "own_secrets_arn": f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:{at.name}/*",
+        "authorities_arn": f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:{at.name}/ca.crt-??????",
         "cluster_arn": f"arn:{at.partition}:eks:{at.region}:{at.account}:cluster/{at.name}",
         "key_administrator": at.role("key-administrator"),
         "break_glass": at.role("break-glass"),
@@ -114,7 +114,6 @@ def role_documents(at: Account, role: str) -> dict[str, Any]:
         "jobs_reads": _objects(at, JOBS_READS),
         "jobs_writes": _objects(at, JOBS_WRITES),
         "application_arn": at.application_arn,
-        "database_secret_arn": at.database_secret_arn,
     }
     return {part: render(is_[part], values) for part in ("trust", "policy", "boundary")}
 

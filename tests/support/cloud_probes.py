@@ -133,9 +133,9 @@ def _other(at: Account) -> Iterator[Probe]:
         yield Probe(f"emr-serverless:{action}", "application", at.application_arn, context)
         yield Probe(f"emr-serverless:{action}", "job", f"{at.application_arn}/jobruns/1", context)
     secrets = f"arn:{at.partition}:secretsmanager:{at.region}:{at.account}:secret:"
-    own = {"database": at.database_secret_arn, "pods": f"{secrets}{at.name}/pgpass-1", "others": f"{secrets}x/y-1"}
-    own["jobs"] = f"{secrets}{at.name}/jobs/database-abcdef"
-    for name, arn in own.items():
+    places = {"database": "rds!db-1-abcdef", "pods": f"{at.name}/pgpass-abcdef", "others": "x/y-abcdef"}
+    places |= {"authorities": f"{at.name}/ca.crt-abcdef", "jobs": f"{at.name}/jobs/database-abcdef"}
+    for name, arn in ((name, secrets + place) for name, place in places.items()):
         yield from (Probe(f"secretsmanager:{action}", f"secret:{name}", arn, context) for action in SECRET)
 
 

@@ -13,7 +13,10 @@ resource "aws_efs_file_system" "home" {
 
 resource "aws_efs_file_system_policy" "home" {
   file_system_id = aws_efs_file_system.home.id
-  policy         = templatefile("${path.module}/../../policies/efs_home.json.tftpl", { file_system_arn = aws_efs_file_system.home.arn })
+  policy = templatefile("${path.module}/../../policies/efs_home.json.tftpl", {
+    file_system_arn  = aws_efs_file_system.home.arn
+    access_point_arn = aws_efs_access_point.home.arn
+  })
 }
 
 resource "aws_efs_backup_policy" "home" {

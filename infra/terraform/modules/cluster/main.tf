@@ -1,11 +1,5 @@
 # EKS: Airflow's components, and Spark where EMR Serverless isn't used. The API is reached from within the network alone.
 
-resource "aws_cloudwatch_log_group" "cluster" {
-  name              = "/aws/eks/${var.name}/cluster"
-  retention_in_days = 365
-  kms_key_id        = var.log_key_arn
-}
-
 resource "aws_iam_role" "cluster" {
   name               = "${var.name}-cluster"
   description        = "Control plane of the cluster"
@@ -53,20 +47,37 @@ resource "aws_eks_cluster" "this" {
   }
 
   vpc_config {
-    subnet_ids              = var.subnet_ids
+    subnet_ids              = var.control_subnet_ids
     security_group_ids      = [aws_security_group.cluster.id]
     endpoint_private_access = true
     endpoint_public_access  = false
   }
 
-  depends_on = [aws_iam_role_policy_attachment.cluster, aws_cloudwatch_log_group.cluster]
+  # The first address of it is that of the service `kubernetes`, which network policies name.
+  kubernetes_network_config {
+    service_ipv4_cidr = var.service_cidr
+  }
+
+  depends_on = [aws_iam_role_policy_attachment.cluster]
+}
+
+# Network policies hold only where the plug-in is told to enforce them; it isn't by default.
+locals {
+  addons = {
+    vpc-cni                = jsonencode({ enableNetworkPolicy = "true" })
+    coredns                = null
+    kube-proxy             = null
+    eks-pod-identity-agent = null
+    aws-efs-csi-driver     = null
+  }
 }
 
 resource "aws_eks_addon" "addons" {
-  for_each = toset(["vpc-cni", "coredns", "kube-proxy", "eks-pod-identity-agent", "aws-efs-csi-driver"])
+  for_each = local.addons
 
-  cluster_name = aws_eks_cluster.this.name
-  addon_name   = each.key
+  cluster_name         = aws_eks_cluster.this.name
+  addon_name           = each.key
+  configuration_values = each.value
 
   depends_on = [aws_eks_node_group.this]
 }

@@ -16,16 +16,23 @@ variable "cidr" {
 }
 
 variable "subnet_ids" {
-  type = list(string)
+  type        = list(string)
+  description = "Subnets of machines, pods and the mount targets of CLOAKHOUSE_HOME."
+}
+
+variable "control_subnet_ids" {
+  type        = list(string)
+  description = "Subnets of the addresses under which the cluster's API is reached, and of nothing else."
+}
+
+variable "service_cidr" {
+  type        = string
+  description = "Addresses of the cluster's services; outside of the network's."
 }
 
 variable "key_arn" {
   type        = string
   description = "Key of secrets and disks."
-}
-
-variable "log_key_arn" {
-  type = string
 }
 
 variable "instance_types" {

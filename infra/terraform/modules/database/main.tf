@@ -56,6 +56,17 @@ resource "aws_db_parameter_group" "this" {
     name  = "log_parameter_max_length_on_error"
     value = "0"
   }
+
+  # Nor does a failure bring its statement, or the row that it met (DETAIL), into the log.
+  parameter {
+    name  = "log_min_error_statement"
+    value = "panic"
+  }
+
+  parameter {
+    name  = "log_error_verbosity"
+    value = "terse"
+  }
 }
 
 resource "aws_iam_role" "monitoring" {
@@ -79,7 +90,7 @@ resource "aws_db_instance" "this" {
   instance_class = var.instance_class
 
   db_name                       = "cloakhouse"
-  username                      = "cloakhouse"
+  username                      = "administrator" # makes the users that the platform connects as; RDS changes its password
   manage_master_user_password   = true
   master_user_secret_kms_key_id = var.key_arn
 

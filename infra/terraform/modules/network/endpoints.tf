@@ -1,5 +1,10 @@
 locals {
-  services = ["kms", "sts", "logs", "ecr.api", "ecr.dkr", "eks", "eks-auth", "emr-serverless", "ec2", "secretsmanager", "elasticfilesystem"]
+  # Whose requests pass: those of this account's own identities, so that nothing leaves with somebody else's.
+  guarded = ["kms", "sts", "logs", "ecr.api", "ecr.dkr", "secretsmanager"]
+  plain   = ["eks", "eks-auth", "emr-serverless", "ec2", "elasticfilesystem"]
+
+  subnets_of_endpoints = [for key, it in local.subnets : aws_subnet.private[key].id if it.block == "endpoints"]
+  guard                = templatefile("${path.module}/../../policies/endpoint.json.tftpl", { account = var.account })
 }
 
 resource "aws_security_group" "endpoints" {
@@ -22,8 +27,14 @@ resource "aws_vpc_endpoint" "s3" {
   service_name        = "com.amazonaws.${var.region}.s3"
   vpc_endpoint_type   = "Interface" # with addresses of ours, so that policies of the cluster's network can name them
   private_dns_enabled = true
-  subnet_ids          = [for subnet in aws_subnet.private : subnet.id]
+  subnet_ids          = local.subnets_of_endpoints
   security_group_ids  = [aws_security_group.endpoints.id]
+
+  policy = templatefile("${path.module}/../../policies/endpoint_s3.json.tftpl", {
+    account   = var.account
+    partition = var.partition
+    region    = var.region
+  })
 
   dns_options {
     private_dns_only_for_inbound_resolver_endpoint = false
@@ -31,12 +42,13 @@ resource "aws_vpc_endpoint" "s3" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each = toset(local.services)
+  for_each = toset(concat(local.guarded, local.plain))
 
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${var.region}.${each.key}"
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true
-  subnet_ids          = [for subnet in aws_subnet.private : subnet.id]
+  subnet_ids          = local.subnets_of_endpoints
   security_group_ids  = [aws_security_group.endpoints.id]
+  policy              = contains(local.guarded, each.key) ? local.guard : null
 }

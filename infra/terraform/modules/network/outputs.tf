@@ -3,7 +3,9 @@ output "vpc_id" {
 }
 
 output "subnet_ids" {
-  value = [for subnet in aws_subnet.private : subnet.id]
+  description = "Subnets by what lies in them (pods, control, endpoints, databases), one in each zone."
+  value = { for block in keys(local.blocks) : block => [
+  for key, it in local.subnets : aws_subnet.private[key].id if it.block == block] }
 }
 
 output "s3_endpoint" {

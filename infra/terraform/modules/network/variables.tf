@@ -2,8 +2,17 @@ variable "name" {
   type = string
 }
 
+variable "partition" {
+  type = string
+}
+
 variable "region" {
   type = string
+}
+
+variable "account" {
+  type        = string
+  description = "Account whose identities may use the endpoints."
 }
 
 variable "cidr" {
@@ -13,9 +22,10 @@ variable "cidr" {
 
 variable "zones" {
   type        = list(string)
-  description = "Availability zones, two at least."
+  description = "Availability zones, two at least and eight at most."
 }
 
-variable "log_key_arn" {
-  type = string
+variable "log_group_arn" {
+  type        = string
+  description = "Log group of the network's flow log."
 }

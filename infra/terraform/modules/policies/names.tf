@@ -40,6 +40,7 @@ locals {
     prefix               = var.prefix
     applications_arn     = "arn:${var.partition}:emr-serverless:${var.region}:${var.account}:/applications/*"
     own_secrets_arn      = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/*"
+    authorities_arn      = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/ca.crt-??????"
     jobs_secrets_arn     = "arn:${var.partition}:secretsmanager:${var.region}:${var.account}:secret:${var.name}/jobs/*"
     cluster_arn          = local.cluster_arn
     key_administrator    = local.arn_of["key-administrator"]

@@ -6,14 +6,13 @@ locals {
   }) }
 
   policy_values = { for role, it in local.platform.roles : role => merge(local.common, {
-    read_objects        = jsonencode([for zone in it.reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
-    read_prefixes       = jsonencode([for zone in it.reads : "${var.prefix}/${zone}/*"])
-    spark_reads         = jsonencode([for zone in local.spark_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
-    spark_writes        = jsonencode([for zone in local.spark_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
-    jobs_reads          = jsonencode([for zone in local.jobs_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
-    jobs_writes         = jsonencode([for zone in local.jobs_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
-    application_arn     = var.application_arn
-    database_secret_arn = var.database_secret_arn
+    read_objects    = jsonencode([for zone in it.reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    read_prefixes   = jsonencode([for zone in it.reads : "${var.prefix}/${zone}/*"])
+    spark_reads     = jsonencode([for zone in local.spark_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    spark_writes    = jsonencode([for zone in local.spark_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    jobs_reads      = jsonencode([for zone in local.jobs_reads : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    jobs_writes     = jsonencode([for zone in local.jobs_writes : "${local.lake_arn}/${var.prefix}/${zone}/*"])
+    application_arn = var.application_arn
   }) }
 }
 

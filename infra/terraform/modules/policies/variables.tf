@@ -66,11 +66,6 @@ variable "application_arn" {
   description = "ARN of the application of EMR Serverless; of one that doesn't exist where there is none."
 }
 
-variable "database_secret_arn" {
-  type        = string
-  description = "ARN of the secret with the password of the control database."
-}
-
 variable "enclave_image_sha384" {
   type        = string
   description = "PCR0 of the enclave image that alone may open the keys of `enclave_keys`; empty for no such rule."

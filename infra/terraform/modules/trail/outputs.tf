@@ -1,5 +1,5 @@
 output "logs_bucket" {
-  value = aws_s3_bucket.logs.id
+  value = aws_s3_bucket.closed["logs"].id
 }
 
 output "alarms_topic" {
