@@ -21,10 +21,11 @@ from cloakhouse.ledger.audit_event import Action
 from cloakhouse.stages import backup as making
 from cloakhouse.stages import backup_notes
 from cloakhouse.stages.backup_database import snapshot
-from cloakhouse.stages.backup_manifest import DATABASE, UNFINISHED, backups
+from cloakhouse.stages.backup_manifest import DATABASE, UNFINISHED, backups, decode, encode
 from cloakhouse.stages.backup_names import named
 from cloakhouse.stages.backup_verify import verify
-from cloakhouse.stages.signing import BACKUPS, trusted_key
+from cloakhouse.stages.restore_files import put_key
+from cloakhouse.stages.signing import BACKUPS, signing_key, trusted_key
 
 pytestmark = pytest.mark.embedded  # homes are copied as folders
 
@@ -432,3 +433,41 @@ def test_a_backup_after_the_clock_was_set_back_is_the_later_one(
     assert (first.kind, second.kind) == ("full", "rights")
     _, done = house.restore()
     assert done.rights == second
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path": "lake/../../etc/passwd"},
+        {"path": "home/signing-keys/../../x"},
+        {"path": "lake//etc/passwd"},
+        {"path": "/etc/passwd"},
+        {"path": "lake/"},
+        {"path": "lake"},
+        {"path": "etc/passwd"},
+        {"path": "lake/a\0b"},
+        {"path": 7},
+        {"object": "../objects/x.age"},
+        {"object": "/etc/passwd"},
+        {"object": "objects/.hidden"},
+        {"sha256": "0" * 63},
+        {"sealed_bytes": -1},
+    ],
+)
+def test_a_manifest_with_a_path_that_leads_elsewhere_is_refused_though_it_is_signed(
+    template: Shelved, changes: dict[str, object]
+) -> None:
+    [backup] = backups(template.shelf, trusted(template))
+    evil = replace(backup, files=(replace(backup.files[0], **changes),))  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError):
+        decode(encode(evil, signing_key(template.settings, BACKUPS)), trusted(template), "a shelf")
+
+
+@pytest.mark.parametrize("path", ["home/restored.json", "home/airflow/x", "home/keystore/.x", "home/control.db"])
+def test_a_file_that_is_no_key_gets_no_place_in_the_home(template: Shelved, tmp_path: Path, path: str) -> None:
+    [backup] = backups(template.shelf, trusted(template))
+    [public] = [one for one in backup.files if one.path.endswith("/backups.pem")]
+    with pytest.raises(IntegrityError) as refusal:
+        put_key(tmp_path, template.shelf, template.identity, replace(public, path=path))
+    assert refusal.value.code == "integrity.backup"
+    assert list(tmp_path.rglob("*")) == []
