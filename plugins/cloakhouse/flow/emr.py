@@ -55,9 +55,13 @@ class _Running:
     def stop(self) -> None:
         """Ask the service to cancel, in a thread: the handler may have come in the middle of another call."""
         self.stopped.set()
-        thread = threading.Thread(target=self.runs.cancel, args=(self.run,), daemon=True)
+        thread = threading.Thread(target=self._cancel, daemon=True)
         thread.start()
         thread.join(HANDLER_S)
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(CloakhouseError):  # who waits for the job tries again
+            self.runs.cancel(self.run)
 
 
 def end_running() -> None:

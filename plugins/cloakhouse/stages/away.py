@@ -81,10 +81,10 @@ class Away:
             folder = Path(name)
             told = replace(Settings.from_environment(), home=folder, cache=None)
             raw = self._archive(told)  # 1
-            home = carried.unpack(raw, folder / carried.HOME)
+            home = carried.unpack(raw, folder)
             settings = replace(carried.settings_in(told, home), database=self._database())  # 2
             _compare(settings)  # 3
-            carried.send(spark, raw, folder)  # 4
+            carried.send(spark, raw, home)  # 4
             with held(open_store(settings), self.bag):  # 5
                 yield settings
 

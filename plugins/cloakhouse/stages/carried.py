@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FOLDER, ARCHIVE, RESULT = "jobs", "home.zip", "result.json"
-HOME = "cloakhouse-carried-home"  # a home of this name is a bag's; workers know it by that
-SENT = "cloakhouse-carried.zip"  # name under which workers get the archive
+HOME = "cloakhouse-carried-"  # so a bag's home begins, and goes on with the archive's digest; workers know it by that
+SENT = ".zip"  # and so does the name under which workers get the archive end
 FACTS, POLICY = "job.json", "access.yaml"
 KEYS = ("dataset-keys", "token-roots", "signing-keys")
 FORMAT = 1
@@ -70,11 +70,13 @@ def digest_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def unpack(raw: bytes, home: Path) -> Path:
-    """Make the folder `home` of the archive `raw`, all of it or nothing; one that is there stays. Return it.
+def unpack(raw: bytes, folder: Path) -> Path:
+    """Make a home of the archive `raw` in `folder`, all of it or nothing, and return it; one that is there stays. Its
+    name tells which archive it is of, so that what another job left is never taken for it.
 
     Raises IntegrityError (`integrity.bag`) for an archive of another form, StorageError.
     """
+    home = folder / f"{HOME}{digest_of(raw)[:16]}"
     if home.exists():
         return home
     beside = home.with_name(f".{home.name}.{secrets.token_hex(6)}")
@@ -107,11 +109,12 @@ def settings_in(settings: Settings, home: Path) -> Settings:
     return replace(settings, home=home, contracts=home / "contracts", policy=home / POLICY, cache=None)
 
 
-def send(spark: SparkSession, raw: bytes, folder: Path) -> None:
-    """Have every worker of `spark` get the archive `raw`, now and when it starts later."""
-    with new_file(folder / SENT) as stream:
+def send(spark: SparkSession, raw: bytes, home: Path) -> None:
+    """Have every worker of `spark`, also a later one, get the archive `raw`; `home` is what it unpacked to."""
+    archive = home.with_suffix(SENT)
+    with new_file(archive) as stream:
         stream.write(raw)
-    spark.sparkContext.addFile(str(folder / SENT))
+    spark.sparkContext.addFile(str(archive))
 
 
 def worker_settings(fields: Mapping[str, str]) -> Settings:
@@ -120,15 +123,16 @@ def worker_settings(fields: Mapping[str, str]) -> Settings:
     Raises IntegrityError, StorageError.
     """
     settings = Settings.from_dict(fields)
-    if settings.home.name != HOME:
+    if not settings.home.name.startswith(HOME):
         return settings
     from pyspark import SparkFiles
 
-    archive = Path(SparkFiles.get(SENT))
-    home = archive.parent / HOME
+    archive = Path(SparkFiles.get(f"{settings.home.name}{SENT}"))
+    home = archive.with_suffix("")
     if not home.exists():
         try:
-            unpack(archive.read_bytes(), home)
+            if unpack(archive.read_bytes(), archive.parent) != home:
+                raise damaged("another one, by its digest")
         except OSError as fault:
             raise storage_error(fault, archive, "nothing was read by this worker") from None
     return settings_in(settings, home)

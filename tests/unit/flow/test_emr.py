@@ -157,7 +157,8 @@ def test_the_bag_holds_wrapped_keys_of_this_job_alone(place: House, played: Play
 
     played.at["RUNNING"] = look
     run(place)
-    home = carried.unpack(kept[0], tmp_path / carried.HOME)
+    (tmp_path / "unpacked").mkdir()
+    home = carried.unpack(kept[0], tmp_path / "unpacked")
     names = {str(path.relative_to(home)) for path in home.rglob("*.json")}
     assert "dataset-keys/landing/file/transactions.json" in names
     assert "dataset-keys/protected/footer/transactions.json" in names

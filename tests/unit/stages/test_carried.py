@@ -36,7 +36,7 @@ def archive(**members: bytes) -> bytes:
 
 
 def test_what_is_packed_is_unpacked_for_its_owner_alone(bag: bytes, tmp_path: Path) -> None:
-    home = carried.unpack(bag, tmp_path / carried.HOME)
+    home = carried.unpack(bag, tmp_path)
     assert (home / "dataset-keys/protected/direct/customers.json").read_text() == "wrapped"
     assert (home / "access.yaml").read_text() == "roles: {}"
     assert carried.facts_of(home)["control"] == "abc"
@@ -48,16 +48,16 @@ def test_what_is_packed_is_unpacked_for_its_owner_alone(bag: bytes, tmp_path: Pa
 
 
 def test_packing_twice_gives_the_same_bytes(bag: bytes, tmp_path: Path) -> None:
-    home = carried.unpack(bag, tmp_path / "one")
+    home = carried.unpack(bag, tmp_path)
     name = "dataset-keys/protected/direct/customers.json"
     again = Contents({name: home / name, "access.yaml": home / "access.yaml"}, {"control": "abc"}).pack()
     assert carried.digest_of(again) == carried.digest_of(bag)
 
 
 def test_a_home_that_is_there_stays(bag: bytes, tmp_path: Path) -> None:
-    home = carried.unpack(bag, tmp_path / carried.HOME)
+    home = carried.unpack(bag, tmp_path)
     (home / "access.yaml").write_text("changed")
-    assert carried.unpack(bag, home) == home
+    assert carried.unpack(bag, tmp_path) == home
     assert (home / "access.yaml").read_text() == "changed"
 
 
@@ -75,7 +75,7 @@ def test_a_home_that_is_there_stays(bag: bytes, tmp_path: Path) -> None:
 )
 def test_an_archive_of_another_form_is_not_unpacked(raw: bytes, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError) as refused:
-        carried.unpack(raw, tmp_path / carried.HOME)
+        carried.unpack(raw, tmp_path)
     assert refused.value.code == "integrity.bag"
     assert list(tmp_path.iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_an_archive_of_another_form_is_not_unpacked(raw: bytes, tmp_path: Path) 
 def test_an_archive_that_grows_beyond_bounds_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried, "LIMIT", 100)
     with pytest.raises(IntegrityError):
-        carried.unpack(archive(**{"job.json": b"{}", "access.yaml": b"0" * 200}), tmp_path / carried.HOME)
+        carried.unpack(archive(**{"job.json": b"{}", "access.yaml": b"0" * 200}), tmp_path)
 
 
 def test_a_bag_is_in_no_backup() -> None:
@@ -102,16 +102,31 @@ def test_workers_unpack_a_home_of_their_own(bag: bytes, tmp_path: Path, monkeypa
 
     at_worker = tmp_path / "worker"
     at_worker.mkdir()
-    (at_worker / carried.SENT).write_bytes(bag)
+    name = f"{carried.HOME}{carried.digest_of(bag)[:16]}"
+    (at_worker / f"{name}.zip").write_bytes(bag)
+    (at_worker / f"{carried.HOME}{'0' * 16}").mkdir()  # of a job before
     monkeypatch.setattr(SparkFiles, "_is_running_on_worker", True)
     monkeypatch.setattr(SparkFiles, "_root_directory", str(at_worker))
-    driver = replace(Settings.from_environment({}), home=tmp_path / "driver" / carried.HOME, store="s3://lake")
+    driver = replace(Settings.from_environment({}), home=tmp_path / "driver" / name, store="s3://lake")
     for _ in range(2):
         settings = carried.worker_settings(driver.for_workers())
-        assert settings.home == at_worker / carried.HOME
+        assert settings.home == at_worker / name
         assert json.loads((settings.home / carried.FACTS).read_text())["control"] == "abc"
         assert settings.contracts == settings.home / "contracts"
         assert (settings.store, settings.database) == ("s3://lake", "")
+
+
+def test_a_worker_that_got_another_bag_refuses_it(bag: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark import SparkFiles
+
+    name = f"{carried.HOME}{'0' * 16}"
+    (tmp_path / f"{name}.zip").write_bytes(bag)
+    monkeypatch.setattr(SparkFiles, "_is_running_on_worker", True)
+    monkeypatch.setattr(SparkFiles, "_root_directory", str(tmp_path))
+    driver = replace(Settings.from_environment({}), home=tmp_path / "driver" / name)
+    with pytest.raises(IntegrityError) as refused:
+        carried.worker_settings(driver.for_workers())
+    assert refused.value.code == "integrity.bag"
 
 
 def test_workers_of_a_driver_at_home_have_its_home(tmp_path: Path) -> None:
