@@ -11,7 +11,6 @@ from cloakhouse.lake.manifests import read_manifest
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.ledger import database as db
 from cloakhouse.ledger.audit import AuditLog
-from cloakhouse.ledger.audit_event import ALLOWED, Action, decode
 from cloakhouse.ledger.budget import PrivacyLedger
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.checkpoints import opened
@@ -20,6 +19,7 @@ from cloakhouse.ledger.version_rows import aware
 from cloakhouse.ledger.versions import VersionRegister
 from cloakhouse.settings import Settings
 from cloakhouse.stages import audit_verification
+from cloakhouse.stages.backup_events import backups_of
 from cloakhouse.stages.checkpointing import newest_stored, trusted
 from cloakhouse.stages.forwarding import waiting
 from cloakhouse.stages.health_model import Check, Found, fine, note, wrong
@@ -31,7 +31,6 @@ NIGHT = dt.timedelta(hours=26)  # what is done every night is late after it
 BACKLOG = 10_000  # entries
 DEADLINE, SOON = dt.timedelta(days=30), dt.timedelta(days=7)  # GDPR Art. 12(3): within one month of receipt
 BACKUP_AGE = dt.timedelta(days=7)
-RIGHTS_ONLY, MOST_BACKUPS = "rights", 2_000  # their entries that are looked at, newest first
 SIGN = "see the DAG keep_audit, or run `cloakhouse audit checkpoint`"
 
 
@@ -137,19 +136,13 @@ def receivers(settings: Settings, _now: dt.datetime) -> Found:
 
 def backups(settings: Settings, now: dt.datetime) -> Found:
     """Look in the log for the last backup with the lake in it that was finished, and for those begun after it."""
-    log = db.audit_entry.c
-    acts = log.action.in_((Action.BACK_UP, Action.FINISH_BACKUP))
-    wanted = sa.select(log.number, log.at, log.action, log.content).where(acts, log.decision == ALLOWED)
     with AuditLog(settings.database).engine.connect() as connection:
-        known = connection.execute(wanted.order_by(log.number.desc()).limit(MOST_BACKUPS)).all()
-    full = [row for row in known if decode(bytes(row.content)).facts.get("kind") != RIGHTS_ONLY]
-    last = next((row for row in full if row.action == Action.FINISH_BACKUP), None)
-    since = sum(row.action == Action.BACK_UP and (last is None or row.number > last.number) for row in full)
-    begun = f"; {since} begun since and not finished" if since else ""
+        known = backups_of(connection)
+    begun = f"; {known.begun} begun since and not finished" if known.begun else ""
     remedy = "make one with `cloakhouse backup`, and keep it elsewhere"
-    if last is None:
+    if known.finished_at is None:
         return note(f"the log knows of none with the lake in it that was finished{begun}", remedy)
-    age = now - aware(last.at)
+    age = now - known.finished_at
     text = f"the last is {_ago(age)} old{begun}"
     return wrong(text, remedy) if age > BACKUP_AGE else fine(text)
 

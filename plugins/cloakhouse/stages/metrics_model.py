@@ -106,6 +106,7 @@ FAMILIES: Mapping[str, Family] = {
         _gauge("log_uncovered_entries", "Entries that no signed checkpoint covers yet."),
         _gauge("checkpoint_timestamp_seconds", "When the newest checkpoint was signed."),
         _gauge("log_verified_timestamp_seconds", "When the log was last verified."),
+        _gauge("backup_timestamp_seconds", "When a backup with the lake in it was last finished."),
         _gauge("log_sound", "Whether the last verification found nothing wrong (1)."),
         _gauge("siem_receivers", "Receivers that the log is forwarded to."),
         _gauge("siem_backlog_entries", "Entries that wait for the receiver that is furthest behind."),

@@ -19,6 +19,7 @@ from cloakhouse.ledger.audit_event import ALLOWED, Action
 from cloakhouse.ledger.erasure_model import ErasureState
 from cloakhouse.ledger.version_rows import aware
 from cloakhouse.stages.approving import LAPSED
+from cloakhouse.stages.backup_events import backups_of
 from cloakhouse.stages.metrics_model import Sample, share
 
 DEADLINE = dt.timedelta(days=30)  # GDPR Art. 12(3): within one month of receipt; February is not counted on
@@ -52,7 +53,7 @@ def datasets(connection: sa.Connection, contracts: Mapping[str, Contract]) -> It
 
 
 def log(connection: sa.Connection) -> Iterator[Sample]:
-    """Yield how the audit log stands: its size, the newest checkpoint, the last verification and measurement."""
+    """Yield how the audit log stands: size, newest checkpoint, the last verification, measurement and backup."""
     newest = connection.execute(sa.select(sa.func.max(_LOG.c.number))).scalar_one()
     size = 0 if newest is None else int(newest) + 1
     checkpoint = connection.execute(
@@ -72,6 +73,8 @@ def log(connection: sa.Connection) -> Iterator[Sample]:
         yield Sample("cloakhouse_encrypted_share", encrypted / total if total else 1.0)
         yield Sample("cloakhouse_unencrypted_files", int(facts.get("findings", 0)))
         yield Sample("cloakhouse_coverage_timestamp_seconds", _seconds(measured.at))
+    if (backed_up := backups_of(connection).finished_at) is not None:
+        yield Sample("cloakhouse_backup_timestamp_seconds", _seconds(backed_up))
 
 
 def waiting(connection: sa.Connection, contracts: Mapping[str, Contract]) -> Iterator[Sample]:

@@ -208,6 +208,16 @@ def test_the_last_measurement_and_verification(house: PublishedHouse) -> None:
     assert ("checkpoint_timestamp_seconds",) not in found
 
 
+def test_the_last_backup_that_was_finished(house: PublishedHouse) -> None:
+    log, full, rights = AuditLog(house.settings.database), {"kind": "full"}, {"kind": "rights"}
+    log.record(Event("p", Action.BACK_UP, "a", facts=full))
+    assert ("backup_timestamp_seconds",) not in read(Metrics(sources(house.settings)))
+    at = NOW - dt.timedelta(days=1)
+    log.record(Event("p", Action.FINISH_BACKUP, "a", facts=full, at=at), Event("p", Action.BACK_UP, "b", facts=full))
+    log.record(Event("p", Action.FINISH_BACKUP, "c", facts=rights))
+    assert read(Metrics(sources(house.settings)))["backup_timestamp_seconds",] == at.timestamp()
+
+
 def test_a_part_that_is_away_is_told_and_leaves_the_others(house: PublishedHouse) -> None:
     def away() -> Sources:
         raise KeyServiceError(where="a", expected="b", found="c", not_done="d", remedy="e")
