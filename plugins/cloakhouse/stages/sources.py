@@ -63,24 +63,20 @@ def read_partitions(
 def batches_of_partitions(
     settings: Settings, store: TableStore, partitions: Sequence[ProtectedPartition], rows: int
 ) -> Iterator[pa.Table]:
-    """Yield the rows of all partitions in tables of `rows` rows at least (but the last) and less than twice as many.
-
-    One empty table where there are none. Raises IntegrityError, KeyServiceError.
+    """Yield the rows of all partitions in tables of `rows` rows, the last one of what is left; an empty one if that is
+    all. Raises IntegrityError, KeyServiceError.
     """
     files = [entry for partition in partitions for entry in partition_files(settings, partition.manifest)]
-    waiting: list[pa.RecordBatch] = []
-    count, yielded = 0, False
+    waiting = store.layout(files[0])[0].empty_table()
+    yielded = False
     for entry in files:
         for batch in store.batches(entry, rows=rows):
-            waiting.append(batch)
-            count += batch.num_rows
-            if count >= rows:
-                yield pa.Table.from_batches(waiting)
-                waiting, count, yielded = [], 0, True
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-    elif not yielded:
-        yield pa.concat_tables([store.read(entry) for entry in files])
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            if waiting.num_rows >= rows:
+                yield waiting.slice(0, rows)
+                waiting, yielded = waiting.slice(rows), True
+    if waiting.num_rows or not yielded:
+        yield waiting
 
 
 def as_refs(partitions: Sequence[ProtectedPartition]) -> list[dict[str, str]]:
