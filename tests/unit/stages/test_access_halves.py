@@ -27,6 +27,7 @@ from cloakhouse.stages.access_apply import Applied, apply
 from cloakhouse.stages.access_halves import Half, apply_grants, apply_shares, planned_half
 from cloakhouse.stages.access_notes import unfinished
 from cloakhouse.stages.access_plan import NOTHING
+from cloakhouse.stages.rotation import rotate, settle
 
 DESK = ("dan", "service desk")
 DAN, BOTH = "dan: {roles: [desk-staff]}", "dan: {roles: [desk-staff]}\n  eve: {roles: [desk-staff]}"
@@ -259,6 +260,20 @@ def test_at_aws_a_withdrawal_takes_both_and_each_says_what_is_left(
     assert now["synthetic/payment/baskets"] == before["synthetic/payment/baskets"]
     kept = {grant.principal for grant in service_of(house.settings).grants()}
     assert kept == {AT.role("analyst")}
+
+
+def test_at_aws_the_administrator_rotates_from_a_home_of_their_own_and_the_platform_follows(
+    at_aws: tuple[AccessHouse, Settings, Roles],
+) -> None:
+    """What docs/access.md has them do for a grant that was given and withdrawn between two looks."""
+    house, administrator, roles = at_aws
+    before, name = newest(house), KeyName("synthetic/plain")
+    with roles.acting("key-administrator"):
+        rotate(administrator, [name])
+    with roles.acting("platform"):
+        settle(house.settings, open_ring(house.settings), name)
+    assert newest(house)["synthetic/plain/baskets"] == before["synthetic/plain/baskets"] + 1
+    assert newest(house)["synthetic/footer/baskets"] == before["synthetic/footer/baskets"]
 
 
 def test_at_aws_a_grant_to_somebody_whom_the_key_policy_does_not_name_is_refused(
