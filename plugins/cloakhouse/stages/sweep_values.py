@@ -1,11 +1,13 @@
 """Many values looked for at once in bytes, at the speed of memory and not of the number of values.
 
-Every occurrence of a value of 15 bytes or more holds 8 bytes that begin at a multiple of 8, wherever it begins itself,
-and one of 11 bytes or more holds 8 that begin at a multiple of 4. So only these positions are looked at, every eighth
-where all values are tokens, else every fourth: either the 8 bytes, mixed to a number, are in a table, or no value is
-there. What passes two such tables is looked up, and compared to the byte. Of the windows that a value has the one is
-taken whose bytes the fewest values have: all that end in `@example.com` are told apart by what stands before. Where
-every window is a common one, as of a short name before a long host, every position is looked at.
+Every occurrence of a value of 15 bytes or more holds a word of 8 bytes that begins at a multiple of 8, wherever it
+begins itself, and one of 11 bytes or more holds one that begins at a multiple of 4. So only these words are looked at:
+they are among those of the values, or no value is there. Of the words that a value has those are taken whose bytes the
+fewest values have: all that end in `@example.com` are told apart by what stands before. Where every word is a common
+one, as of a short name before a long host, every position is looked at.
+
+Numbers and addresses are looked for where one can begin, since there are far fewer such places
+(`cloakhouse.stages.sweep_groups`), but for those whose word is a common one.
 
 A value that names a person counts where it stands as a word: `Anna Berg` isn't in `Johanna Bergmann`, nor is a card
 number in a longer number. Tokens count anywhere.
@@ -16,24 +18,24 @@ doi:10.1145/1187436.1187438 (multi-pattern matching with q-grams).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-WINDOW = 8  # bytes
+from cloakhouse.stages.sweep_anchors import LEAST, ats, numbers
+from cloakhouse.stages.sweep_groups import Anchored, Part, Sampled, Values, cells, rarest
+from cloakhouse.stages.sweep_words import WINDOW, Bytes, Indices, words_at
+
 OF_TOKENS, OF_TEXT, OF_COMMON_TEXT = 8, 4, 1  # bytes between positions that are looked at
 SHORTEST = WINDOW + OF_TEXT - 1  # bytes of a value that can be found anywhere
-COMMON = 32  # values that share their rarest window
+COMMON = 32  # values that share their rarest word
+FEW = 1 << 15  # values whose words, all of them, fit in the cache
 ANYWHERE, NUMBER, WORD, ADDRESS = range(4)  # what may stand beside a value
-_BLOCK = 1 << 17  # bytes looked at in one go, so that what is computed of them stays in the cache
-_MIX, _MIX_AGAIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
-_ROOM = 5  # bits: at most one in 32 of a table is set
-_BITS = (16, 27)  # of the numbers in tables: 64 kB to 128 MB
-Bytes = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.int64]
+_NOWHERE = np.zeros(0, np.int64)
 
 
 def _joining() -> npt.NDArray[np.bool_]:
@@ -72,35 +74,26 @@ class Needles:
 
     def __init__(self, values: pa.Array, kinds: npt.NDArray[np.uint8]) -> None:
         """`values` are unique, binary, of `SHORTEST` bytes or more; `kinds` says what may stand beside each."""
-        data, edges = cells(values)
-        self.lengths = np.diff(edges)
+        every = Values.of(values)
+        self.lengths, self._kinds = every.lengths, kinds
         self.longest = int(self.lengths.max(initial=SHORTEST))
-        self._kinds = kinds
         if (self.lengths < SHORTEST).any():
             raise ValueError(f"values to look for have at least {SHORTEST} bytes")
-        padded = np.concatenate([data, np.zeros(WINDOW, np.uint8)])
-        tokens = (kinds == ANYWHERE) & (self.lengths >= WINDOW + OF_TOKENS - 1)
-        text = np.flatnonzero(~tokens)
-        common = rarest(padded, edges, OF_TEXT, text)[1] > COMMON if len(text) else np.zeros(0, np.bool_)
-        every, rare = np.flatnonzero(tokens), text[~common]
-        if len(rare):  # positions are looked at once: what is at every fourth finds tokens, too
-            every, rare = every[:0], np.sort(np.concatenate([every, rare]))
-        groups = ((OF_TOKENS, every), (OF_TEXT, rare), (OF_COMMON_TEXT, text[common]))
-        self._groups = [Group(padded, edges, stride, which) for stride, which in groups if len(which)]
+        self._groups = _groups(every, kinds)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def find(self, data: Bytes) -> Found:
         """Return where in `data` the values stand; its ends count as ends of words."""
-        starts, values = self._candidates(data)
+        starts, values = self._candidates(data, _NOWHERE)
         keep = self._stand_alone(data, starts, values, np.zeros_like(starts), np.full_like(starts, len(data)))
         return Found(starts[keep], values[keep])
 
     def find_in_cells(self, column: pa.Array) -> Found:
         """Return which cells of a column (text or bytes, of fixed size or not) hold the values, each whole."""
         data, edges = cells(column)
-        starts, values = self._candidates(data)
+        starts, values = self._candidates(data, edges)
         rows = np.searchsorted(edges, starts, "right") - 1
         low, high = edges[rows], edges[np.minimum(rows + 1, len(edges) - 1)]
         within = starts + self.lengths[values] <= high
@@ -108,10 +101,9 @@ class Needles:
         keep = self._stand_alone(data, starts, values, low[within], high[within])
         return Found(rows[keep], values[keep])
 
-    def _candidates(self, data: Bytes) -> tuple[Indices, Indices]:
+    def _candidates(self, data: Bytes, edges: Indices) -> tuple[Indices, Indices]:
         """Return (start, value) of every place where a value stands, whatever is beside it."""
-        none = np.zeros(0, np.int64)
-        parts = [(none, none), *(found for group in self._groups for found in group.find(data))]
+        parts = [(_NOWHERE, _NOWHERE), *(found for group in self._groups for found in group.find(data, edges))]
         starts, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         return starts, values
 
@@ -127,96 +119,50 @@ class Needles:
         return np.asarray(~before & ~after)
 
 
-class Group:
-    """Values that are looked for at the same positions: every `stride` bytes."""
-
-    def __init__(self, data: Bytes, edges: Indices, stride: int, which: Indices) -> None:
-        """`data` holds all values, with 8 bytes behind them, value i from `edges[i]`; `which` are in this group."""
-        self._data, self._stride = data, stride
-        self._starts, self._lengths = edges[which], edges[which + 1] - edges[which]
-        words = np.ndarray(len(data) - WINDOW + 1, "<u8", data, 0, (1,))
-        shifts = rarest(data, edges, stride, which)[0][:, None] + np.arange(stride)
-        found = words[self._starts[:, None] + shifts].reshape(-1)
-        order = np.argsort(found)
-        self._words, self._shifts = found[order], shifts.reshape(-1)[order]
-        self._owners, self._which = np.repeat(np.arange(len(which)), stride)[order], which
-        self._first, self._last = words[self._starts], words[self._starts + self._lengths - WINDOW]
-        self._shift = np.uint64(64 - int(np.clip(np.ceil(np.log2(len(found))) + _ROOM, *_BITS)))
-        self._tables = np.zeros((2, 1 << (64 - int(self._shift))), np.bool_)
-        mixed = self._words * _MIX
-        self._tables[0, (mixed >> self._shift).view(np.int64)] = True
-        self._tables[1, ((mixed * _MIX_AGAIN) >> self._shift).view(np.int64)] = True
-
-    def find(self, data: Bytes) -> Iterator[tuple[Indices, Indices]]:
-        """Yield (start, value) of what is found, part by part."""
-        last, most = len(data) - WINDOW + 1, _BLOCK // self._stride
-        mixes, rows, marks = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.bool_)
-        for first in range(0, last, _BLOCK):
-            count = -(-(min(first + _BLOCK, last) - first) // self._stride)
-            words = np.ndarray(count, "<u8", data, first, (self._stride,))
-            mixed = np.multiply(words, _MIX, out=mixes[:count])
-            np.right_shift(mixed, self._shift, out=rows[:count].view(np.uint64))
-            passed = np.flatnonzero(self._tables[0].take(rows[:count], mode="clip", out=marks[:count]))
-            if len(passed):
-                again = ((mixed[passed] * _MIX_AGAIN) >> self._shift).view(np.int64)
-                passed = passed[self._tables[1].take(again, mode="clip")]
-                if len(passed):
-                    yield self._compared(data, first + passed * self._stride, words[passed])
-
-    def _compared(self, data: Bytes, places: Indices, words: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:
-        low, high = np.searchsorted(self._words, words, "left"), np.searchsorted(self._words, words, "right")
-        counts = high - low
-        at = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        values = self._owners[at]
-        starts = np.repeat(places, counts) - self._shifts[at]
-        ends = starts + self._lengths[values]
-        fits = (starts >= 0) & (ends <= len(data))
-        starts, values, ends = starts[fits], values[fits], ends[fits]
-        windows = np.ndarray(len(data) - WINDOW + 1, "<u8", data, 0, (1,))
-        ends_alike = np.flatnonzero(windows[ends - WINDOW] == self._last[values])
-        alike = ends_alike[windows[starts[ends_alike]] == self._first[values[ends_alike]]]
-        equal = [at for at in alike if self._equals(data, int(starts[at]), int(values[at]))]
-        return starts[equal], self._which[values[equal]]
-
-    def _equals(self, data: Bytes, start: int, value: int) -> bool:
-        length, mine = int(self._lengths[value]), int(self._starts[value])
-        return data[start : start + length].tobytes() == self._data[mine : mine + length].tobytes()
+def _groups(values: Values, kinds: npt.NDArray[np.uint8]) -> list[Sampled | Anchored]:
+    """Return all values in groups. A few are all sampled: that costs less than looking for anchors, too."""
+    few = len(values) <= FEW
+    anchored = [] if few else [(numbers, _numbers(values, kinds)), (ats, _addresses(values, kinds))]
+    others = np.ones(len(values), np.bool_)
+    for told, _, _ in itertools.chain.from_iterable(parts for _, parts in anchored):
+        others[told.numbers] = False
+    tokens = (kinds == ANYWHERE) & (values.lengths >= WINDOW + OF_TOKENS - 1)
+    text = np.flatnonzero(others & ~tokens)
+    common = rarest(values.those(text), OF_TEXT)[1] > COMMON if len(text) else np.zeros(0, np.bool_)
+    every, rare = np.flatnonzero(tokens), text[~common]
+    if few and len(rare):  # words are looked at once: those at every fourth byte find tokens, too
+        every, rare = every[:0], np.sort(np.concatenate([every, rare]))
+    sampled = ((every, OF_TOKENS), (rare, OF_TEXT), (text[common], OF_COMMON_TEXT))
+    return [
+        *(Anchored(where, parts) for where, parts in anchored if parts),
+        *(Sampled(values.those(rows), stride, apart=not few) for rows, stride in sampled if len(rows)),
+    ]
 
 
-def rarest(data: Bytes, edges: Indices, stride: int, which: Indices) -> tuple[Indices, Indices]:
-    """Return for each value (see `Group`) from which of its bytes on `stride` windows are taken, those whose commonest
-    one the fewest values have; and how many these are (or somewhat more: windows are counted by a hash of 24 bits)."""
-    starts, spans = edges[which], edges[which + 1] - edges[which] - (WINDOW + stride - 1) + 1
-    words = np.ndarray(len(data) - WINDOW + 1, "<u8", data, 0, (1,))
-    buckets = ((words * _MIX) >> np.uint64(40)).view(np.int64)
-    shared = np.bincount(buckets)[buckets]
-    firsts = np.cumsum(spans) - spans
-    within = np.arange(spans.sum()) - np.repeat(firsts, spans)
-    places = np.repeat(starts, spans) + within
-    worst = shared[places]
-    for at in range(1, stride):
-        np.maximum(worst, shared[places + at], out=worst)
-    least = np.minimum.reduceat(worst, firsts)
-    best = np.flatnonzero(worst == np.repeat(least, spans))[::-1]
-    chosen = np.zeros(len(which), np.int64)
-    chosen[np.searchsorted(firsts, best, "right") - 1] = within[best]  # the first of equals is written last
-    return chosen, least
+def _numbers(values: Values, kinds: npt.NDArray[np.uint8]) -> list[Part]:
+    """Return the numbers: told by digits behind those that many begin with."""
+    ends = np.append(0, np.cumsum((values.data - np.uint8(ord("0"))) < 10))[values.edges]
+    number, long = (kinds == NUMBER) & (np.diff(ends) == values.lengths), values.lengths >= 2 * WINDOW
+    return _told(values, np.zeros_like(values.lengths), ((number & long, WINDOW), (number & ~long, LEAST - WINDOW)))
 
 
-def cells(column: pa.Array) -> tuple[Bytes, Indices]:
-    """Return the bytes of a column of text, binary or fixed size, and where each cell begins in them (rows + 1)."""
-    if pa.types.is_fixed_size_binary(column.type):
-        width, rows = column.type.byte_width, len(column)
-        buffer = column.buffers()[1]
-        data = np.frombuffer(buffer, np.uint8)[column.offset * width :][: rows * width] if buffer else _NOTHING
-        return np.ascontiguousarray(data), np.arange(rows + 1) * width
-    whole = column.cast(pa.large_binary())
-    if not len(whole):
-        return _NOTHING, np.zeros(1, np.int64)
-    edges = np.frombuffer(whole.buffers()[1], np.int64)[whole.offset : whole.offset + len(whole) + 1]
-    buffer = whole.buffers()[2]
-    data = np.frombuffer(buffer, np.uint8)[edges[0] : edges[-1]] if buffer else _NOTHING
-    return data, edges - edges[0]
+def _addresses(values: Values, kinds: npt.NDArray[np.uint8]) -> list[Part]:
+    """Return the addresses: told by what stands before the `@`, or around it."""
+    at = np.append(np.flatnonzero(values.data == ord("@")), len(values.data))
+    at = at[np.searchsorted(at, values.edges[:-1])] - values.edges[:-1]
+    address = (kinds == ADDRESS) & (at < values.lengths)
+    of_name = ((WINDOW, np.inf), (4, WINDOW), (0, 4))
+    return _told(values, at, ((address & (at >= least) & (at < most), -least) for least, most in of_name))
 
 
-_NOTHING = np.zeros(0, np.uint8)
+def _told(values: Values, anchors: Indices, offsets: Iterable[tuple[npt.NDArray[np.bool_], int]]) -> list[Part]:
+    """Return those, by offset, whose word there from their anchor few of them have."""
+    parts = []
+    for mine, offset in offsets:
+        rows = np.flatnonzero(mine)
+        words = words_at(values.data, values.edges[rows] + anchors[rows] + offset)
+        _, of_each, counts = np.unique(words, return_inverse=True, return_counts=True)
+        rare = rows[counts[of_each] <= COMMON]
+        if len(rare):
+            parts.append((values.those(rare), anchors[rare], offset))
+    return parts
