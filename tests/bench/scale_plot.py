@@ -14,7 +14,7 @@ Points = Sequence[tuple[int, float]]
 def plot(slopes: Mapping[str, Points]) -> str:
     """Return the picture of each stage's points (lines, CPU seconds), joined, with its slope in the legend.
 
-    The slope is that of the least squares line through the logarithms: 1 is linear.
+    The slope is that between the two largest sizes, where what a stage costs at any size counts least: 1 is linear.
     """
     drawn = {name: sorted(points) for name, points in slopes.items() if points}
     sizes = [size for points in drawn.values() for size, _ in points]
@@ -44,7 +44,7 @@ def plot(slopes: Mapping[str, Points]) -> str:
         parts += [f'<circle cx="{across(s):.1f}" cy="{up(c):.1f}" r="3.5" fill="{colour}"/>' for s, c in points]
         place = TOP + 18 * number + 10
         parts.append(f'<rect x="{WIDTH - RIGHT + 16}" y="{place - 9}" width="14" height="4" fill="{colour}"/>')
-        label = name if len(points) < 2 else f"{name}: slope {slope(points):.2f}"
+        label = name if len(points) < 2 else f"{name}: slope {slope(points[-2:]):.2f}"
         parts.append(_text(WIDTH - RIGHT + 36, place - 3, label, "start"))
     return "".join([*parts, "</svg>\n"])
 
