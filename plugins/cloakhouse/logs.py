@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -48,12 +49,13 @@ class JsonLines(logging.Formatter):
         }
         given: Mapping[str, object] = getattr(record, EXTRA, {})
         told |= {name: value for name in WORDS if isinstance(value := given.get(name), str)}
-        counts = {k: v for k, v in given.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        numbers = ((k, v) for k, v in given.items() if isinstance(v, int | float) and not isinstance(v, bool))
+        counts = {k: v for k, v in numbers if math.isfinite(v)}  # JSON has no others
         if counts:
             told["counts"] = counts
         if record.exc_info and record.exc_info[0] is not None:
             told["fault"] = record.exc_info[0].__qualname__
-        return json.dumps(told, sort_keys=True, ensure_ascii=False)
+        return json.dumps(told, sort_keys=True, ensure_ascii=True)
 
 
 def configure(stream: IO[str] | None = None, environment: Mapping[str, str] | None = None) -> bool:

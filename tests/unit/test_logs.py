@@ -80,6 +80,18 @@ def test_json_lines_tell_progress_with_its_run(platform: logging.Logger) -> None
     assert (first["level"], first["logger"]) == ("info", "cloakhouse.progress")
 
 
+def test_a_line_is_json_for_everybody_whatever_is_in_it(platform: logging.Logger) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    logs.configure(stream, {logs.VARIABLE: "json"})
+    fields = {"event": "finish", "share": float("nan"), "rows": 3}
+    logging.getLogger("cloakhouse.x").info("a\nb \udcff ü", extra={logs.EXTRA: fields})
+    stream.flush()
+    (line,) = raw.getvalue().decode("ascii").splitlines()
+    told = json.loads(line, parse_constant=pytest.fail)
+    assert (told["message"], told["counts"]) == ("a\nb \udcff ü", {"rows": 3})
+
+
 def test_the_event_is_the_message_without_what_was_filled_in(platform: logging.Logger) -> None:
     stream = io.StringIO()
     logs.configure(stream, {logs.VARIABLE: "json"})

@@ -14,6 +14,8 @@ from cloakhouse.errors import CloakhouseError, IntegrityError, NotFound, Storage
 from cloakhouse.keys.files import storage_error
 from cloakhouse.ledger.catalogue import Catalogue
 from cloakhouse.ledger.database import dataset_version
+from cloakhouse.ledger.database_engine import engine_of, is_read_only
+from cloakhouse.ledger.database_faults import storage_fault
 from cloakhouse.ledger.database_url import database_url
 from cloakhouse.settings import Settings
 
@@ -47,7 +49,9 @@ def explained(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as fault:
+    except (exc.OperationalError, exc.InterfaceError) as fault:
+        raise storage_fault(fault.orig) from None
+    except exc.TimeoutError as fault:
         remedy = "check that the database runs and that CLOAKHOUSE_DATABASE names it, then try again"
         raise _fault(StorageError, "a control database that answers", fault, remedy) from None
     except exc.SQLAlchemyError as fault:
@@ -68,8 +72,13 @@ def _is_there(url: sa.URL) -> bool:
         file = Path(url.database or "")
         if not file.is_file() or file.stat().st_size == 0:
             return False
+        if is_read_only(file):
+            return _has_versions(engine_of(url))
         url = sa.URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "ro", "uri": "true"})
-    engine = sa.create_engine(url, hide_parameters=True)
+    return _has_versions(sa.create_engine(url, hide_parameters=True))
+
+
+def _has_versions(engine: sa.Engine) -> bool:
     try:
         return sa.inspect(engine).has_table(dataset_version.name)
     finally:

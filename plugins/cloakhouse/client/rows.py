@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from cloakhouse.client.meter import Meter
 from cloakhouse.client.selection import Selection
 from cloakhouse.contracts.access_policy import Shown
 from cloakhouse.errors import CloakhouseError, IntegrityError
+from cloakhouse.keys.files import storage_error
 from cloakhouse.lake.parquet import FileEntry, TableStore
 
 BATCH_ROWS = 65_536
@@ -130,6 +132,8 @@ class Rows:
         except (pa.ArrowException, OSError) as fault:
             if (known := self.lost(entry)) is not None:
                 raise known from None
+            if isinstance(fault, PermissionError):  # of a file of keys, too: nothing is damaged
+                raise storage_error(fault, PurePath(entry.path), "the rows after it were not read") from None
             missing = isinstance(fault, FileNotFoundError)  # as an object store tells it
             raise IntegrityError(
                 where=entry.path if missing else self.label,

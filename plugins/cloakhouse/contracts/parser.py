@@ -35,6 +35,7 @@ from cloakhouse.contracts.subject import read_rights
 from cloakhouse.contracts.subject_faults import check_data_subjects
 from cloakhouse.contracts.view import read_synthesis
 from cloakhouse.errors import ContractError
+from cloakhouse.folders import files_like
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 ZONES = ("landing", "quarantine", "protected", "synthetic", "aggregates")
@@ -63,11 +64,16 @@ def load_contract(path: Path) -> Contract:
 def load_contracts(folder: Path) -> dict[str, Contract]:
     """Return every contract of `folder` (`*.odcs.yaml`) by dataset name, in name order.
 
-    Raises ContractError for the first file that is refused, for two files that name one dataset, and for
-    a reference to a dataset or column that no contract declares.
+    Raises ContractError for a folder that can't be listed, for the first file that is refused, for two files that name
+    one dataset, and for a reference to a dataset or column that no contract declares.
     """
     contracts: dict[str, tuple[Contract, Source]] = {}
-    for path in sorted(folder.glob("*.odcs.yaml")):
+    try:
+        paths = files_like(folder, "*.odcs.yaml")
+    except OSError as fault:
+        remedy = "give the user who runs the platform the right to list it"
+        raise _unreadable(folder.name, "a folder that can be listed", type(fault).__name__, remedy) from None
+    for path in paths:
         source = _read(path)
         contract = _build(source)
         if contract.name in contracts:

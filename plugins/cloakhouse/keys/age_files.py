@@ -34,10 +34,12 @@ class KeystoreFiles:
         Killed in between, the next call goes on. Of racing processes each finds the same three files. Where the
         identity is, a keystore was: a document that is missing then was lost, and `read` tells so; a new one in its
         place would wrap new data under keys that the restored one doesn't have.
+
+        Raises StorageError where the folder can't be looked into or written.
         """
-        if self.platform.exists():
-            return
         try:
+            if self.platform.exists():
+                return
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as fault:
             raise storage_error(fault, self._folder, "no keystore was made") from None

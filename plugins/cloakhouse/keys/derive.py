@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.copied import refuse_in_copy
-from cloakhouse.keys.files import create_once, replacing
+from cloakhouse.keys.files import create_once, listed, replacing
 from cloakhouse.keys.protocol import TOKENS, KeyName, KeyService, new_data_key
 from cloakhouse.keys.secret import SecretKey
 
@@ -109,9 +109,8 @@ class TokenKeys:
         raise TypeError("token keys can't be pickled or copied; pass the settings instead")
 
     def names(self) -> list[KeyName]:
-        """Return the names of the roots that are there, in order."""
-        paths = self._folder.glob("*.json")
-        return sorted(KeyName(path.stem.replace("-", "/", 1)) for path in paths)
+        """Return the names of the roots that are there, in order. Raises StorageError where they can't be listed."""
+        return sorted(KeyName(path.stem.replace("-", "/", 1)) for path in listed(self._folder, "*.json"))
 
     def create(self, name: KeyName) -> None:
         """Create the wrapped root `name` if there is none. Of racing processes one wins and all use its root.

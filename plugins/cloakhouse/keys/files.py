@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from cloakhouse.errors import CloakhouseError, StageError, StorageError
+from cloakhouse.folders import files_like
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = ".tmp"
@@ -47,6 +48,14 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths below `folder` like `pattern`, in order. Raises StorageError for what can't be listed."""
+    try:
+        return files_like(folder, pattern)
+    except OSError as fault:
+        raise storage_error(fault, folder, "it was not listed, and nothing was concluded from that") from None
 
 
 def temporary_beside(path: Path) -> Path:

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cloakhouse.errors import KeyServiceError
 from cloakhouse.keys.copied import refuse_in_copy
 from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile, KeyRecord, canonical, refused
-from cloakhouse.keys.files import locked, replacing
+from cloakhouse.keys.files import listed, locked, replacing
 from cloakhouse.keys.protocol import Context, KeyService, KeyState
 from cloakhouse.keys.secret import SecretKey
 
@@ -152,8 +152,11 @@ class KeyRing:
             stream.write(f"{secrets.randbits(63):x}".encode())
 
     def all(self) -> list[DatasetKeyFile]:
-        """Return every dataset key of the installation, in order. Raises KeyServiceError for a damaged file."""
-        names = (path.with_suffix("").parts[-3:] for path in self._folder.glob("*/*/*.json"))
+        """Return every dataset key of the installation, in order.
+
+        Raises KeyServiceError for a damaged file, StorageError where they can't be listed.
+        """
+        names = (path.with_suffix("").parts[-3:] for path in listed(self._folder, "*/*/*.json"))
         return [DatasetKeyFile.read(self._folder, DatasetKey.parse("/".join(name))) for name in sorted(names)]
 
     def rotate(self, key: DatasetKey) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from cloakhouse.contracts.access_policy import ROLE_KEYS
 from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile, refused
-from cloakhouse.keys.files import fsync_folder, replacing, storage_error
+from cloakhouse.keys.files import fsync_folder, listed, replacing, storage_error
 from cloakhouse.keys.protocol import Context, KeyName, KeyState
 from cloakhouse.keys.ring import KeyRing
 from cloakhouse.keys.secret import SecretKey
@@ -56,13 +56,13 @@ class Shares:
         self._folder = folder
 
     def all(self) -> list[Share]:
-        """Return every share, in order."""
-        names = (path.with_suffix("").relative_to(self._folder).parts for path in self._folder.glob("*/*/*/*.json"))
+        """Return every share, in order. Raises StorageError where they can't be listed."""
+        names = (path.with_suffix("").relative_to(self._folder).parts for path in listed(self._folder, "*/*/*/*.json"))
         return sorted(Share(role, DatasetKey(*name)) for role, *name in names)
 
     def of(self, key: DatasetKey) -> Iterator[Share]:
-        """Yield the shares of dataset key `key`."""
-        for path in sorted(self._folder.glob(f"*/{key.name}.json")):
+        """Yield the shares of dataset key `key`. Raises StorageError where they can't be listed."""
+        for path in listed(self._folder, f"*/{key.name}.json"):
             yield Share(path.relative_to(self._folder).parts[0], key)
 
     def read(self, share: Share) -> dict[int, bytes]:

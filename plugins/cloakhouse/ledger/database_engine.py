@@ -93,7 +93,7 @@ def emptied(engine: sa.Engine) -> None:
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
-    if url.database and _is_read_only(Path(url.database)):
+    if url.database and is_read_only(Path(url.database)):
         return _watched(sa.create_engine("sqlite://", creator=_reader_of(Path(url.database)), hide_parameters=True))
     if url.database:
         try:
@@ -106,8 +106,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     return _watched(engine)
 
 
-def _is_read_only(path: Path) -> bool:
-    """Return whether the file is there, in a folder that this process can't write into."""
+def is_read_only(path: Path) -> bool:
+    """Return whether the file is there, in a folder that this process can't write into: then it is only read."""
     try:
         frozen = bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
     except OSError:

@@ -31,6 +31,7 @@ _TLS = (
 _OTHER = ("it refused", "check space and permissions where CLOAKHOUSE_DATABASE points, then run again")
 _SAID = {
     "SQLITE_FULL": _SPACE,
+    "SQLITE_IOERR_SHMSIZE": _SPACE,  # of the index beside its journal
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "SQLITE_READONLY": _READ_ONLY,

@@ -14,6 +14,7 @@ from cloakhouse.contracts.model import ColumnClass, Contract
 from cloakhouse.contracts.parser import load_contracts
 from cloakhouse.errors import ConfigurationError
 from cloakhouse.keys.dataset_keys import DatasetKey, DatasetKeyFile
+from cloakhouse.keys.files import listed
 from cloakhouse.keys.protocol import FILE, FOOTER, KeyName
 from cloakhouse.keys.signing import master
 from cloakhouse.lake.manifests import read_manifest
@@ -74,7 +75,7 @@ class Needs:
             yield f"token-roots/{name}", settings.token_roots / name
         for name in (f"{SIGNER}.json", f"{SIGNER}.pem") if self.signs else ():
             yield f"signing-keys/{name}", settings.signing_keys / name
-        for path in settings.contracts.glob("*.odcs.yaml"):
+        for path in listed(settings.contracts, "*.odcs.yaml"):
             yield f"contracts/{path.name}", path
         if settings.policy.exists():
             yield POLICY, settings.policy

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloakhouse.errors import IntegrityError
 from cloakhouse.keys.dataset_keys import DatasetKey
-from cloakhouse.keys.files import fsync_folder, replacing
+from cloakhouse.keys.files import fsync_folder, listed, replacing
 from cloakhouse.keys.protocol import KeyName
 
 FORMAT = 1
@@ -68,8 +68,9 @@ class RewriteJob:
 
     @classmethod
     def all(cls, home: Path) -> list[RewriteJob]:
-        """Return every rewrite that has begun and not ended. Raises IntegrityError for a damaged file."""
-        return [cls._read(path, home) for path in sorted((home / "jobs").glob("rewrite-*.json"))]
+        """Return every rewrite that has begun and not ended. Raises IntegrityError for a damaged file, StorageError
+        where they can't be listed."""
+        return [cls._read(path, home) for path in listed(home / "jobs", "rewrite-*.json")]
 
     @classmethod
     def _read(cls, path: Path, home: Path) -> RewriteJob:

@@ -102,6 +102,17 @@ def test_a_control_database_that_goes_away_is_a_storage_error(lake: Lake, house:
         lake.datasets()
 
 
+def test_a_file_that_may_not_be_read_is_no_damage(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "/home/jane.doe/keystore")
+
+    monkeypatch.setattr("cloakhouse.lake.parquet.TableStore.batches", refused)
+    with pytest.raises(StorageError) as caught:
+        lake.dataset("people_synthetic").to_arrow()
+    assert "EACCES" in caught.value.found
+    assert "jane" not in caught.value.explain()
+
+
 def test_connect_is_offered_by_the_package(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in house.environment.items():
         if value is None:

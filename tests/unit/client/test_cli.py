@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from tests.support.acting import by
+from tests.support.crash import small_disk
 
 from cloakhouse.client.cli import cli
 from cloakhouse.ledger.versions import VersionRegister
@@ -480,6 +483,19 @@ def test_a_stream_that_was_closed_is_no_file_of_ours(tmp_path: Path) -> None:
     code += f"print('x', flush=True)\nn = os.open({str(tmp_path / 'f')!r}, os.O_CREAT | os.O_WRONLY)\nassert n > 2, n"
     done = subprocess.run(["sh", "-c", f"exec '{sys.executable}' -c \"{code}\" >&- 2>&-"], timeout=60, check=False)
     assert done.returncode == 0
+
+
+def test_a_home_on_a_medium_that_is_only_read_lists_its_datasets(house: Any, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(house.home / "control.db")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with small_disk(tmp_path / "medium", 16 << 20) as mounted:
+        if not mounted:
+            pytest.skip("no file system may be mounted here")
+        shutil.copytree(house.home, tmp_path / "medium" / "home")
+        subprocess.run(["mount", "-o", "remount,ro", tmp_path / "medium"], check=True, timeout=60)
+        done = run_program(tmp_path / "medium" / "home", "datasets")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "people_synthetic" in done.stdout
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, OSError, MemoryError, AssertionError])

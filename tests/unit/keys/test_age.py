@@ -494,3 +494,15 @@ def test_processes_that_rotate_and_use_a_key_at_once_never_fail(store: Path) -> 
     race(code, [[store, "rotate"], [store, "use"], [store, "use"]])
     assert len(platform(store).describe(NAME).versions) == 31
     assert platform(store).wrap(NAME, SecretKey(bytes(32)), CONTEXT)
+
+
+def test_a_keystore_whose_folder_may_not_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exists(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", exists)
+    with pytest.raises(StorageError) as refused:
+        AgeKeyService(tmp_path / "keystore").names()
+    assert refused.value.code == "storage.refused"
