@@ -24,7 +24,7 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """Look for them as for a few values, and as for more than fit in a cache."""
     if request.param != "few":
         monkeypatch.setattr(sweep_values, "FEW", 0)
-        monkeypatch.setattr(sweep_groups, "BLOCK", 2)
+        monkeypatch.setattr(sweep_groups, "BLOCK", 9)
         monkeypatch.setattr(sweep_groups, "BYTES", 21)
 
 
@@ -107,11 +107,15 @@ def test_thousands_at_every_offset_of_text_and_of_ciphertext_are_found() -> None
     kinds = [ANYWHERE if i < 300 or i >= 940 else beside(v) for i, v in enumerate(values)]
     needles = Needles(pa.array(values, pa.binary()), np.array(kinds, np.uint8))
     for filling in (bytes(range(128, 208)) * 20, b", " * 800):
-        parts = [filling[: 17 + i % 61] + b" " + value + b" " for i, value in enumerate(values)]
+        parts = [filling[: 17 + i % 201] + b" " + value + b" " for i, value in enumerate(values)]
         ends = np.cumsum([len(part) for part in parts])
         found = needles.find(np.frombuffer(b"".join(parts), np.uint8))
         expected = [(int(end) - 1 - len(values[i]), i) for i, end in enumerate(ends)]
         assert sorted(zip(found.places.tolist(), found.values.tolist(), strict=True)) == expected
+    for i, value in [*enumerate(values)][::7]:
+        for before in (b"", b" "):
+            found = needles.find(np.frombuffer(before + value, np.uint8))
+            assert list(zip(found.places.tolist(), found.values.tolist(), strict=True)) == [(len(before), i)]
 
 
 def test_numbers_in_cells_that_touch_each_other_are_found_each() -> None:
