@@ -89,10 +89,12 @@ def _token_root(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     found = standing(settings.database)
-    ok = found.usable and found.protocol in (IN_PROCESS, "local", FLOOR)
+    safe = found.protocol in (IN_PROCESS, "local", FLOOR)
     detail = f"{found.kind}, {found.state}" + (f", revision {found.revision}" if found.revision else "")
-    remedy = "" if ok else "see `cloakhouse database status`; its operator runs `cloakhouse database upgrade`"
-    return Finding("control database", found.place, found.protocol, detail, ok, remedy)
+    tables = "see `cloakhouse database status`; its operator runs `cloakhouse database upgrade`"
+    older = f"add ssl_min_protocol_version={FLOOR} to CLOAKHOUSE_DATABASE: TLS of any version is taken on this machine"
+    remedy = "; ".join(text for text, fine in ((tables, found.usable), (older, safe)) if not fine)
+    return Finding("control database", found.place, found.protocol, detail, not remedy, remedy)
 
 
 def _lake(settings: Settings) -> Finding:

@@ -14,7 +14,9 @@ from cloakhouse.keys.age import AgeKeyService
 from cloakhouse.keys.derive import TokenKeys
 from cloakhouse.keys.protocol import TOKENS, KeyName, new_data_key
 from cloakhouse.keys.service import open_ring, service_of
+from cloakhouse.ledger.standing import Standing
 from cloakhouse.settings import Settings
+from cloakhouse.stages import connections
 from cloakhouse.stages.connections import Finding, examine
 
 SECRET = "sekret-424242"
@@ -120,6 +122,28 @@ def test_a_database_that_nobody_verified_is_a_finding_without_its_password(used:
     findings = examine(replace(used, database=url))
     assert [f.what for f in findings if not f.ok] == ["token root", "control database"]  # its use can't be recorded
     assert SECRET not in json.dumps([f.as_dict() for f in findings])
+
+
+def test_a_database_here_whose_tls_may_be_older_is_a_finding_that_says_how_to_ask_for_more(
+    used: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Standing("PostgreSQL", "127.0.0.1", "TLS", "0003", "0003", "current")
+    monkeypatch.setattr(connections, "standing", lambda url: older)
+    finding = found(used, "control database")
+    assert not finding.ok
+    assert "ssl_min_protocol_version=TLSv1.3" in finding.remedy
+    assert "database upgrade" not in finding.remedy  # its tables are as they should be
+
+
+def test_a_database_whose_tables_are_older_is_a_finding_that_names_the_upgrade(
+    used: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        connections, "standing", lambda url: Standing("PostgreSQL", "db", "TLSv1.3", "0002", "0003", "older")
+    )
+    finding = found(used, "control database")
+    assert not finding.ok
+    assert "database upgrade" in finding.remedy
 
 
 def test_a_lake_that_is_no_folder(used: Settings) -> None:
