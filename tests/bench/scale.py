@@ -183,8 +183,8 @@ def report(results: Results, price: float = PRICE_PER_HOUR) -> str:
 def table(found: Costs, price: float = PRICE_PER_HOUR) -> str:
     """Return the measures as Markdown, and what a billion lines would cost at `price` US dollars an hour."""
     lines = [
-        "| stage | lines | executors | wall, s | CPU s | CPU s a million lines | largest process | spill |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| stage | lines | executors | wall, s | lines a second | CPU s | CPU s a million lines | largest process | spill |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     total: dict[int, float] = {}
     for (size, executors, stage), cost in found.items():
@@ -205,7 +205,8 @@ def _row(name: str, size: int, executors: int, cost: Cost) -> str:
     million = cost.cpu / size * 1e6
     peak, spill = f"{cost.peak / 2**20:.0f} MiB", f"{cost.spill / 2**20:.1f} MiB"
     where = str(executors) if executors else "none"
-    return f"| {name} | {size:,} | {where} | {cost.wall:.1f} | {cost.cpu:.1f} | {million:.2f} | {peak} | {spill} |"
+    took = f"{cost.wall:.1f} | {size / cost.wall:,.0f} | {cost.cpu:.1f} | {million:.2f}"
+    return f"| {name} | {size:,} | {where} | {took} | {peak} | {spill} |"
 
 
 def _points(results: Results, stage: str) -> list[tuple[int, float]]:
