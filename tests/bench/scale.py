@@ -183,7 +183,8 @@ def report(results: Results, price: float = PRICE_PER_HOUR) -> str:
 def table(found: Costs, price: float = PRICE_PER_HOUR) -> str:
     """Return the measures as Markdown, and what a billion lines would cost at `price` US dollars an hour."""
     lines = [
-        "| stage | lines | executors | wall, s | lines a second | CPU s | CPU s a million lines | largest process | spill |",
+        "| stage | lines | executors | wall, s | lines a second | CPU s | CPU s a million lines | largest process "
+        "| spill |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     total: dict[int, float] = {}
