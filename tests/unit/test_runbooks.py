@@ -100,8 +100,8 @@ def test_the_runbook_of_restoring_can_be_followed(house: Shelved, tmp_path: Path
     pem = tmp_path / "backups.pem"
     pem.write_bytes((house.settings.home / "signing-keys" / "backups.pem").read_bytes())
     new = house.elsewhere()
-    places = {"/mnt/backups": house.place, "backups.pem": str(pem), "backup-key.txt": str(house.identity)}
-    places |= {"/srv/cloakhouse": str(new.home), "kept.txt": str(kept), "age1...": house.recipient}
+    places = {"/mnt/backups": house.place, "backups.pem": str(pem), "backup-key.pem": str(house.identity)}
+    places |= {"/srv/cloakhouse": str(new.home), "kept.txt": str(kept), "backup-public.pem": house.recipient}
     followed = Followed(environment(new), places)
     deferred = ("erase", "run", "consent import", "doctor")  # of persons, of Airflow and Spark: tests of their own
     with pytest.MonkeyPatch.context() as context:
@@ -118,7 +118,7 @@ def test_the_runbook_of_restoring_can_be_followed(house: Shelved, tmp_path: Path
 @pytest.mark.embedded
 def test_the_runbooks_of_keys_leaks_and_erasures_can_be_followed(house: Shelved, tmp_path: Path) -> None:
     names = {"kept.txt": str(tmp_path / "kept.txt"), "leak.zip": str(tmp_path / "leak.zip")}
-    names |= {"protected/direct": "rights/direct", "/mnt/backups": house.place, "age1...": house.recipient}
+    names |= {"protected/direct": "rights/direct", "/mnt/backups": house.place, "backup-public.pem": house.recipient}
     names |= {"baskets_synthetic@12": "households_synthetic@1", "baskets_synthetic": "households_synthetic"}
     names |= {"er-20261120-0a1b2c3d": "er-20261101-00000001"}
     followed = Followed(environment(house.settings), names)
