@@ -123,7 +123,7 @@ def test_the_runbooks_of_keys_leaks_and_erasures_can_be_followed(house: Shelved,
     names |= {"er-20261120-0a1b2c3d": "er-20261101-00000001"}
     followed = Followed(environment(house.settings), names)
     followed.follow("key-compromise.md", "keys revoke", "access review")  # nobody is enrolled here
-    unread = ("evidence", "lineage", "audit bundle", "access review", "contracts check")  # evidence that was cut short
+    unread = ("report", "audit bundle", "access review", "contracts check")  # evidence that was cut short
     followed.follow("leak-in-a-published-dataset.md", *unread)
     followed.follow("failed-erasure.md", "erase resume", "erase certificate", "erase verify", "doctor")
     log = AuditLog(house.settings.database).events()
