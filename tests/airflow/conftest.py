@@ -81,7 +81,7 @@ class Console:
         except urllib.error.HTTPError:
             return False
 
-    def finished(self, dag_id: str, run_type: str, within_s: float = 240) -> dict[str, Any]:
+    def finished(self, dag_id: str, run_type: str, within_s: float = 480) -> dict[str, Any]:
         """Return the first finished run of a type, waiting for it."""
         found: list[dict[str, Any]] = []
 

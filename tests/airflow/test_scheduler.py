@@ -43,7 +43,7 @@ def test_assets_carry_the_feed_from_the_inbox_to_publication(console: Console) -
     console.unpause("protect_transactions")
     assert console.finished("protect_transactions", "scheduled")["state"] == "success"
     register, names = VersionRegister(console.settings.database), ("baskets_synthetic", "households_synthetic")
-    until(lambda: all(register.versions(name) for name in names), 240, "both datasets to be published")
+    until(lambda: all(register.versions(name) for name in names), 480, "both datasets to be published")
     for name in names:
         assert console.finished(f"publish_{name}", "asset_triggered")["state"] == "success"
         assert [v.version for v in register.versions(name)] == [1]
