@@ -94,7 +94,8 @@ def budgets(settings: Settings) -> Any:
 
 def verdicts(settings: Settings) -> dict[str, Any]:
     """Return, per published version, its suite's checks and the gate's figures: all with threshold and verdict, those
-    that don't follow from keys with their values; guarantee and account; and each feed's checks by columns."""
+    that don't follow from keys with their values; guarantee; account, but for what was left of it, which follows from
+    what else was released before; and each feed's checks by columns."""
     found = {}
     for version in VersionRegister(settings.database).heads():
         card = open_release(settings, version).card
@@ -104,7 +105,7 @@ def verdicts(settings: Settings) -> dict[str, Any]:
             "quality": card.get("quality"),
             "gate": [(f["name"], f["threshold"], f["passed"], _keyless(f)) for f in evidence.get("gate", [])],
             "guarantee": card["privacy"]["guarantee"],
-            "account": card.get("account"),
+            "account": _account(card.get("account")),
         }
     return found | _checks(settings)
 
@@ -153,6 +154,10 @@ def _checks(settings: Settings) -> dict[str, Any]:
                     results[check["type"], tuple(check["columns"]), check["success"], check["unexpected_count"]] += 1
         found[f"checks of {name}"] = sorted(results.items(), key=repr)
     return found
+
+
+def _account(account: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if account is None else {name: account[name] for name in ("consumer", "renews")}
 
 
 def _keyless(figure: dict[str, Any]) -> float | None:
