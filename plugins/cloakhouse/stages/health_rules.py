@@ -16,6 +16,7 @@ from cloakhouse.stages.access_notes import unfinished, withdrawn
 from cloakhouse.stages.access_plan import is_for_reading, plan_of
 from cloakhouse.stages.health_model import Check, Found, fine, note, wrong
 from cloakhouse.stages.key_status import key_status
+from cloakhouse.stages.restored import closed_of
 from cloakhouse.stages.retention_plan import undeclared
 
 FOLLOW = "renew them with `cloakhouse access apply --shares`"
@@ -85,9 +86,24 @@ def rotation(settings: Settings, now: dt.datetime) -> Found:
     return fine(f"{len(live)} master keys, none overdue")
 
 
+def settled(settings: Settings, _now: dt.datetime) -> Found:
+    """Look whether a restored home still waits for what happened after its backup."""
+    closed = closed_of(settings)
+    if closed is None:
+        return fine("nothing waits")
+    waits = {
+        "later erasures": not closed.erasures_known,
+        "persons to be erased again": not closed.erased,
+        "later consents": not closed.consents_known,
+    }
+    left = ", ".join(name for name, open_ in waits.items() if open_) or "nothing more"
+    return wrong(f"a backup restored and not settled: {left}", "`cloakhouse backup settle` (docs/runbooks/restore.md)")
+
+
 CHECKS = (
     Check("contracts", "contracts that are valid and fit each other", contracts),
     Check("access policy", "grants and shares as the policy says", access, platform=True),
     Check("tables", "the revision of this version", revision),
     Check("key rotation", "no master key past its rotation", rotation, platform=True),
+    Check("restored home", "nothing that waits to be settled", settled),
 )

@@ -35,6 +35,7 @@ from cloakhouse.stages.checkpointing import checkpoint
 from cloakhouse.stages.forwarding import Forwarded
 from cloakhouse.stages.health import CHECKS, health
 from cloakhouse.stages.health_model import Check, State, fine
+from cloakhouse.stages.restored import Closed, write_closed
 from cloakhouse.stages.retention_plan import Item
 from cloakhouse.stages.retention_plan import State as Due
 
@@ -150,6 +151,20 @@ def test_tables(house: House) -> None:
 def test_key_rotation(house: House) -> None:
     assert look(house.settings, "key rotation") is State.OK
     assert look(house.settings, "key rotation", FUTURE) is State.WRONG
+
+
+def test_restored_home(house: House) -> None:
+    assert look(house.settings, "restored home") is State.OK
+    closed = Closed("full-1", NOW.isoformat(), 3, redo=("e1",))
+    for left, told in (
+        (closed, "later erasures, persons to be erased again, later consents"),
+        (replace(closed, erasures_known=True, erased=True), "later consents"),
+    ):
+        write_closed(house.settings, left)
+        [found] = [one.found for one in health(house.settings, NOW) if one.what == "restored home"]
+        assert (found.state, found.text) == (State.WRONG, f"a backup restored and not settled: {told}")
+    (house.settings.home / "restored.json").write_text("{")
+    assert look(house.settings, "restored home") is State.WRONG
 
 
 def test_checkpoint(house: House) -> None:
