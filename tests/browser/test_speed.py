@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 FEW, MANY = 10_000, 160_000
 GRAIN = 100  # steps
+A_PAGE = 250_000  # steps: of a page that looks at all the entries it may (SCANNED); reading all takes 640,000
 
 
 @contextmanager
@@ -58,6 +59,6 @@ def test_sixteen_times_the_events_cost_a_page_little_more(tmp_path: Path) -> Non
     few, many = costs(tmp_path / "few", FEW), costs(tmp_path / "many", MANY)
     assert max(few) > GRAIN  # something is counted
     grown = {
-        path: (less, more) for path, less, more in zip(pages(MANY), few, many, strict=True) if more > 3 * less + 60_000
+        path: (less, more) for path, less, more in zip(pages(MANY), few, many, strict=True) if more > 3 * less + A_PAGE
     }
     assert grown == {}

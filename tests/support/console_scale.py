@@ -30,8 +30,8 @@ ASKED = (
     "/log",
     "/log?decision=refused",
     "/log?decision=failed&action=read&actor=person-3",
-    "/log?actor=person-3&action=detokenize&since=2026-11-01&until=2026-11-02",
-    "/log?since=2026-10-26&until=2026-10-27",
+    "/log?actor=person-3&action=detokenize&since={late}&until={late_end}",
+    "/log?since={early}&until={early_end}",
     "/log?actor=nobody",
     "/log?before={half}&dataset=dataset_0500",
     "/log/{half}",
@@ -40,8 +40,11 @@ ASKED = (
 
 
 def pages(events: int) -> list[str]:
-    """Return the addresses that are asked, of an installation with so many events."""
-    return [path.format(half=events // 2) for path in ASKED]
+    """Return the addresses that are asked, of an installation with so many events, the newest of them of now."""
+    today = dt.datetime.now(dt.UTC).date()
+    days = {"early": 26, "early_end": 25, "late": 12, "late_end": 11}  # so many days ago
+    asked = {name: (today - dt.timedelta(days=ago)).isoformat() for name, ago in days.items()}
+    return [path.format(half=events // 2, **asked) for path in ASKED]
 
 
 def large(home: Path, events: int) -> Settings:
