@@ -35,9 +35,9 @@ def time_at(uri: str) -> tuple[dt.datetime, dt.datetime] | None:
     endpoint, authorities, path = place
     before = dt.datetime.now(dt.UTC)
     told = _date(endpoint, authorities, path)
-    ours = before + (dt.datetime.now(dt.UTC) - before) / 2
+    ours = midway(before)
     try:
-        return email.utils.parsedate_to_datetime(told).astimezone(dt.UTC), ours
+        return time_of(told), ours
     except ValueError:
         raise KeyServiceError(
             where=endpoint,
@@ -47,6 +47,16 @@ def time_at(uri: str) -> tuple[dt.datetime, dt.datetime] | None:
             remedy="compare the clocks of both machines by hand",
             code="damaged",
         ) from None
+
+
+def midway(before: dt.datetime) -> dt.datetime:
+    """Return the middle of the time from `before` to now (UTC)."""
+    return before + (dt.datetime.now(dt.UTC) - before) / 2
+
+
+def time_of(date: str) -> dt.datetime:
+    """Return the time that a Date header tells (UTC, whole seconds). Raises ValueError for another text."""
+    return email.utils.parsedate_to_datetime(date).astimezone(dt.UTC)
 
 
 def _place(uri: str) -> tuple[str, Path | None, str] | None:

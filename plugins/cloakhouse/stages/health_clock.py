@@ -7,14 +7,13 @@ go by clocks as well. Each server is asked by itself: one that can't be asked le
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
 from cloakhouse.errors import CloakhouseError
-from cloakhouse.keys.clock import time_at
+from cloakhouse.keys.clock import midway, time_at, time_of
 from cloakhouse.lake.store.opening import open_store
 from cloakhouse.lake.store.s3 import S3Store
 from cloakhouse.ledger.audit import AuditLog
@@ -60,7 +59,7 @@ def _database(settings: Settings) -> Times | None:
     with AuditLog(settings.database).engine.connect() as connection:
         before = dt.datetime.now(dt.UTC)
         theirs = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        return theirs, _middle(before)
+        return theirs, midway(before)
 
 
 def _storage(settings: Settings) -> Times | None:
@@ -78,7 +77,7 @@ def _storage(settings: Settings) -> Times | None:
     told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     if not told:
         raise _Untold
-    return email.utils.parsedate_to_datetime(told).astimezone(dt.UTC), _middle(before)
+    return time_of(told), midway(before)
 
 
 ASKED: dict[str, Callable[[Settings], Times | None]] = {
@@ -95,10 +94,6 @@ def _has_later_entry(settings: Settings) -> bool:
     size = log.size()
     at = log.entry(size - 1).event.at if size else None
     return at is not None and at - dt.datetime.now(dt.UTC) > SKEW
-
-
-def _middle(before: dt.datetime) -> dt.datetime:
-    return before + (dt.datetime.now(dt.UTC) - before) / 2
 
 
 def _why(fault: Exception) -> str:
