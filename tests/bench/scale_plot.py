@@ -44,17 +44,15 @@ def plot(slopes: Mapping[str, Points]) -> str:
         parts += [f'<circle cx="{across(s):.1f}" cy="{up(c):.1f}" r="3.5" fill="{colour}"/>' for s, c in points]
         place = TOP + 18 * number + 10
         parts.append(f'<rect x="{WIDTH - RIGHT + 16}" y="{place - 9}" width="14" height="4" fill="{colour}"/>')
-        label = name if len(points) < 2 else f"{name}: slope {slope(points[-2:]):.2f}"
+        label = name if len(points) < 2 else f"{name}: slope {slope(points):.2f}"
         parts.append(_text(WIDTH - RIGHT + 36, place - 3, label, "start"))
     return "".join([*parts, "</svg>\n"])
 
 
 def slope(points: Points) -> float:
-    """Return the slope of the least squares line through the logarithms of the points."""
-    x = [math.log(size) for size, _ in points]
-    y = [math.log(max(cost, 0.01)) for _, cost in points]
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+    """Return the slope between the last two points, by their logarithms."""
+    (less, cheap), (more, dear) = points[-2:]
+    return math.log(max(dear, 0.01) / max(cheap, 0.01)) / math.log(more / less)
 
 
 def _mark(x: float, y: float, label: str, *, down: bool) -> str:
